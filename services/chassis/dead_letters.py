@@ -1,0 +1,148 @@
+"""Putting aside what can't be handled, so that one bad record does not hold up its partition."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+import structlog
+
+from contracts import topics
+from services.chassis import metrics
+from services.chassis.bus import Outgoing, Publisher, Record
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.telemetry import stack_digest, traceparent
+
+LONGEST_PAYLOAD_BYTES = 384 * 1024
+"""What is kept of a payload; in base64 it must fit into a record of 1 MiB with all the rest."""
+
+log = structlog.get_logger()
+
+
+class TooManyDeadLetters(Exception):
+    """Too many records in a row could not be handled: that is a bad release, not bad records.
+
+    The batch is given back and nothing more is put aside; the consumer stands until it is mended.
+    """
+
+
+class DeadLetters:
+    """Writes to `dead-letters.<service>.v1`. The key is the record's origin, so that a record that
+    is delivered twice has one dead letter.
+
+    "In a row" means next to each other in what was read of a partition; offsets that compaction
+    has removed in between don't count.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        service: str,
+        *,
+        longest_run: int = 20,
+        clock: Clock | None = None,
+    ) -> None:
+        self._publisher = publisher
+        self._service = service
+        self._longest_run = longest_run
+        self._clock = clock or SystemClock()
+        self._places: dict[str, int] = {}
+        self._last_of: dict[tuple[str, int], int] = {}
+        self._carried: dict[tuple[str, int], int] = {}
+        self._runs: dict[tuple[str, int], tuple[int, int]] = {}
+        self._written: set[str] = set()
+
+    def begin(self, records: Sequence[Record]) -> None:
+        """An attempt at these records begins; counting starts from where the last batch ended."""
+        self._places, self._last_of, self._runs = {}, {}, {}
+        for record in records:
+            partition = (record.topic, record.partition)
+            place = self._last_of.get(partition, -1) + 1
+            self._last_of[partition] = place
+            self._places[record.origin] = place
+
+    def end(self) -> None:
+        """The attempt succeeded: a run counts on only where it reaches the end of the batch."""
+        for partition, last in self._last_of.items():
+            place, length = self._runs.get(partition, (-1, 0))
+            self._carried[partition] = length if place == last else 0
+        self._places, self._last_of, self._runs = {}, {}, {}
+        self._written.clear()
+
+    async def put(self, record: Record, reason: str, error: BaseException | None = None) -> None:
+        """Put a record aside; returns when the bus has acknowledged the dead letter.
+
+        `reason` is a constant phrase of the code, never text of the record. Raises
+        TooManyDeadLetters beyond the longest run, and BusUnavailable; let both pass.
+        """
+        run = self._length_of_run(record)
+        if run > self._longest_run:
+            log.critical(
+                "too many dead letters in a row, consumer stands",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                dead_letters=run,
+                reason=reason,
+                alarm=True,
+            )
+            raise TooManyDeadLetters(f"{run} in a row in {record.topic}-{record.partition}")
+        if record.origin in self._written:  # by an earlier attempt at the same batch
+            return
+        letter = Outgoing(
+            topic=topics.dead_letters(self._service),
+            key=record.origin.encode(),
+            value=orjson.dumps(_letter(self._service, record, reason, error, self._clock.now())),
+            headers={"content-type": "application/json", "traceparent": traceparent()},
+        )
+        await self._publisher.publish_all([letter])
+        self._written.add(record.origin)
+        metrics.DEAD_LETTERS.labels(self._service, record.topic).inc()
+        log.error(
+            "record put aside",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=reason,
+            error=type(error).__qualname__ if error is not None else None,
+            error_digest=stack_digest(error) if error is not None else None,
+            alarm=True,
+        )
+
+    def _length_of_run(self, record: Record) -> int:
+        partition = (record.topic, record.partition)
+        place = self._places.get(record.origin, record.offset)
+        last_place, length = self._runs.get(partition, (-1, self._carried.get(partition, 0)))
+        if place != last_place:
+            length = length + 1 if place == last_place + 1 else 1
+        self._runs[partition] = (place, length)
+        return length
+
+
+def _letter(
+    service: str, record: Record, reason: str, error: BaseException | None, at: datetime
+) -> dict[str, object]:
+    payload = record.value
+    return {
+        "service": service,
+        "reason": reason,
+        "error_class": type(error).__qualname__ if error is not None else None,
+        "stack_digest": stack_digest(error) if error is not None else None,
+        "origin": {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+        },
+        "key_base64": _base64(record.key[:1_024] if record.key else record.key),
+        "payload_base64": _base64(payload[:LONGEST_PAYLOAD_BYTES] if payload else payload),
+        "payload_bytes": len(payload) if payload is not None else None,
+        "payload_sha256": hashlib.sha256(payload).hexdigest() if payload is not None else None,
+        "headers": {name[:200]: text[:2_000] for name, text in list(record.headers.items())[:50]},
+        "at": at.isoformat(),
+    }
+
+
+def _base64(data: bytes | None) -> str | None:
+    return base64.b64encode(data).decode() if data is not None else None
