@@ -1,0 +1,1 @@
+"""What brings Jieyou to a machine: the `jieyou` command, the local platform, profiles."""

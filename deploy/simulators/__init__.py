@@ -1,0 +1,1 @@
+"""Departments, hotlines, the duty desk and citizens, played as clients of the public API."""
