@@ -1,0 +1,1 @@
+"""The commands of `jieyou`, one module each: `register(app)` adds it."""

@@ -1,0 +1,24 @@
+"""How the processes of a platform are shown."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import control
+from deploy.local.control import ProcessReport
+from deploy.local.folders import PlatformFolder
+
+
+def print_processes(folder: PlatformFolder, *, title: str) -> list[ProcessReport]:
+    """Ask every process for its health and print them; returns what was found."""
+    reports = control.report(folder)
+    table = Table(title=title, title_justify="left")
+    for heading in ("进程", "进程号", "地址", "健康", "重启"):
+        table.add_column(heading)
+    for one in reports:
+        health = "[green]正常[/]" if one.is_healthy else f"[red]异常（{one.condition}）[/]"
+        pid = str(one.pid) if one.pid else "—"
+        table.add_row(one.name, pid, one.address or "—", health, str(one.restarts))
+    Console().print(table)
+    return reports

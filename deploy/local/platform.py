@@ -1,0 +1,158 @@
+"""The plan of a whole platform: Kafka, the store, the topics and the services."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.profile import load_profile
+from deploy.local import credentials, jars, kafka, ports, store
+from deploy.local.errors import PlatformError
+from deploy.local.folders import PlatformFolder
+from deploy.local.plan import ProcessSpec, Readiness
+from deploy.local.state import PlatformState, read_state
+
+HOST = "127.0.0.1"
+SERVICE_PORTS = {"intake": 8801, "triage": 8802, "notify": 8803, "reporting": 8804}
+_BUS_STAGE, _TOPICS_STAGE, _SERVICES_STAGE = 1, 2, 3
+_FORMAT_STAGE = 0
+# Longer than a service's own bound for a graceful stop (20 s), so that it is the one that ends it.
+_SERVICE_GRACE_S = 25.0
+
+
+@dataclass(frozen=True)
+class PlatformOptions:
+    """How a platform is to be started. `scale`: instances by service, 1 where not named."""
+
+    profile: str = "zhoukou"
+    scale: Mapping[str, int] = field(default_factory=dict)
+
+
+class _Ports:
+    """Gives each address the port it had last time if that is free, else the usual, else a free."""
+
+    def __init__(self, state: PlatformState | None) -> None:
+        self._last = {
+            process.name: int(process.address.rpartition(":")[2])
+            for process in (state.processes if state else [])
+            if process.address
+        }
+        self._given: set[int] = set()
+
+    def give(self, name: str, usual: int) -> int:
+        preferred = [self._last[name], usual] if name in self._last else [usual]
+        port = ports.choose(preferred, self._given)
+        self._given.add(port)
+        return port
+
+
+def plan(folder: PlatformFolder, options: PlatformOptions) -> list[ProcessSpec]:
+    """Everything that `jieyou up` starts, with what must stand on disk before it made now.
+
+    JIEYOU_KAFKA_URL and JIEYOU_MONGO_URL name servers that are there: then none of that kind is
+    started. Raises PlatformError, contracts.profile.ProfileError or KeyFileError, each one line.
+    """
+    unknown = set(options.scale) - set(SERVICE_PORTS)
+    if unknown:
+        known = ", ".join(SERVICE_PORTS)
+        raise PlatformError(f"--scale {unknown.pop()}: there is no such service, only {known}")
+    folder.create()
+    profile = load_profile(options.profile)
+    credentials.ensure_secrets(folder)
+    credentials.ensure_keys(folder, profile)
+    chosen = _Ports(read_state(folder.state_file))
+    specs: list[ProcessSpec] = []
+    environment = {
+        "JIEYOU_PROFILE": _profile_for_children(options.profile),
+        "JIEYOU_HOST": HOST,
+        "JIEYOU_HOME": str(folder.root),
+        "JIEYOU_KEYS_FILE": str(folder.keys_file),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not os.environ.get("JIEYOU_KAFKA_URL"):
+        kafka_specs, environment["JIEYOU_KAFKA_URL"] = _kafka(folder, chosen)
+        specs += kafka_specs
+    if not (os.environ.get("JIEYOU_MONGO_URL") or os.environ.get("JIEYOU_MONGO_URL_FILE")):
+        store_spec, environment["JIEYOU_MONGO_URL"] = _store(folder, chosen)
+        specs.append(store_spec)
+    specs.append(_topics(environment))
+    specs += _services(folder, options.scale, chosen, environment)
+    return specs
+
+
+def _profile_for_children(profile: str) -> str:
+    path = Path(profile)
+    return str(path.absolute()) if path.is_file() else profile
+
+
+def _kafka(folder: PlatformFolder, chosen: _Ports) -> tuple[list[ProcessSpec], str]:
+    home = folder.data / "kafka"
+    port = chosen.give("kafka", kafka.USUAL_PORT)
+    controller_port = chosen.give("kafka-controller", kafka.USUAL_PORT + 1)
+    node = kafka.KafkaNode(1, port, controller_port, home / "1")
+    kafka.write_configuration([node])
+    class_path = jars.ensure_jars()
+    specs = []
+    if not node.is_formatted:
+        command = kafka.format_command(node, class_path, kafka.cluster_id(home))
+        specs.append(ProcessSpec("kafka-format", command, _FORMAT_STAGE, Readiness.ENDED))
+    address = f"{HOST}:{port}"
+    specs.append(
+        ProcessSpec(
+            "kafka",
+            kafka.run_command(node, class_path),
+            _BUS_STAGE,
+            Readiness.KAFKA,
+            address,
+            ready_within_s=120.0,
+            grace_s=30.0,
+        )
+    )
+    return specs, address
+
+
+def _store(folder: PlatformFolder, chosen: _Ports) -> tuple[ProcessSpec, str]:
+    port = chosen.give("store", store.USUAL_PORT)
+    command = store.run_command(port, folder.data / "store")
+    spec = ProcessSpec(
+        "store", command, _BUS_STAGE, Readiness.LISTENS, f"{HOST}:{port}", grace_s=20.0
+    )
+    return spec, store.url(port)
+
+
+def _topics(environment: dict[str, str]) -> ProcessSpec:
+    command = [sys.executable, "-m", "deploy.topics"]
+    return ProcessSpec(
+        "topics", command, _TOPICS_STAGE, Readiness.ENDED, environment=dict(environment)
+    )
+
+
+def _services(
+    folder: PlatformFolder, scale: Mapping[str, int], chosen: _Ports, environment: dict[str, str]
+) -> list[ProcessSpec]:
+    specs = []
+    for service, usual in SERVICE_PORTS.items():
+        for number in range(1, scale.get(service, 1) + 1):
+            name = f"{service}-{number}"
+            port = chosen.give(name, usual)
+            specs.append(
+                ProcessSpec(
+                    name,
+                    [sys.executable, "-m", f"services.{service}"],
+                    _SERVICES_STAGE,
+                    Readiness.HTTP,
+                    f"http://{HOST}:{port}",
+                    {
+                        **environment,
+                        "JIEYOU_PORT": str(port),
+                        "JIEYOU_INSTANCE": name,
+                        "JIEYOU_CASE_SECRET_FILE": str(folder.secrets / credentials.CASE_SECRET),
+                        "JIEYOU_CODE_SECRET_FILE": str(folder.secrets / credentials.CODE_SECRET),
+                    },
+                    grace_s=_SERVICE_GRACE_S,
+                )
+            )
+    return specs

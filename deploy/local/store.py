@@ -1,0 +1,62 @@
+"""The embedded store: SecantusDB's MongoDB-protocol server, a separate program.
+
+It is never imported: only its command line, as its wheel installs it, is run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from deploy.local.errors import PlatformError
+
+USUAL_PORT = 27017
+_DISTRIBUTION = "secantusdb"
+_ENTRY_POINT = "secantus.cli:main"
+
+
+def server_program() -> Path:
+    """The server's program: the console script whose entry point is the server's `main`.
+
+    Raises PlatformError when the optional package is not installed.
+    """
+    try:
+        installed = metadata.distribution(_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        raise PlatformError(
+            "the local store is not installed: run `make setup`, "
+            "or set JIEYOU_MONGO_URL to a MongoDB"
+        ) from None
+    for entry_point in installed.entry_points:
+        if entry_point.group == "console_scripts" and entry_point.value == _ENTRY_POINT:
+            beside_python = Path(sys.executable).with_name(entry_point.name)
+            found = shutil.which(beside_python) or shutil.which(entry_point.name)
+            if found:
+                return Path(found)
+    raise PlatformError(
+        f"{_DISTRIBUTION} {installed.version} has no server program: run `make setup` again"
+    )
+
+
+def run_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
+    """The command that runs the store until SIGTERM, its data in `folder`.
+
+    `--sync-on-commit` is not optional: without it each kill -9 lost acknowledged writes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    address = ["--host", host, "--port", str(port)]
+    # A configuration file found by chance elsewhere on the machine must not change the store.
+    configuration = folder.with_name(f"{folder.name}.toml")
+    configuration.touch()
+    return [
+        *(str(server_program()), "--config", str(configuration), *address),
+        *("--storage-path", str(folder), "--sync-on-commit", "--cache-size", "256M"),
+        *("--log-level", "WARNING"),
+    ]
+
+
+def url(port: int, host: str = "127.0.0.1") -> str:
+    """The connection string of a store on this port."""
+    return f"mongodb://{host}:{port}/?directConnection=true"

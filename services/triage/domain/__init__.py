@@ -1,0 +1,1 @@
+"""Pure rules of triage: nothing here does I/O."""

@@ -1,0 +1,165 @@
+"""What triage does with each event: the one handler loop of the service."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from contracts import handling as h
+from contracts import requests as r
+from contracts.envelope import Event
+from contracts.lifecycle import CaseDocument
+from contracts.profile import Profile
+from contracts.vocabulary import Decision, Tier
+from services.chassis.batches import Input, PutAside, outgoing, read_event, work_through
+from services.chassis.bus import Outgoing, Publisher, Record
+from services.chassis.clock import Clock
+from services.chassis.documents import Kept, Unit
+from services.triage.domain.answers import react
+from services.triage.domain.classify import Classifier
+from services.triage.domain.decide import first_decisions
+from services.triage.domain.occasion import Occasion
+from services.triage.domain.opening import conflict, open_case
+from services.triage.domain.wishes import answer_wish
+from services.triage.store import Parked, TriageStore
+
+log = structlog.get_logger()
+
+_ANSWERED_REPORTS = (
+    h.HandoffReturned,
+    h.HandoffResolved,
+    h.HandoffRecalled,
+    h.HandoffNotNeeded,
+    h.RecallTooLate,
+    h.CitizenTold,
+    h.ExtensionRequested,
+    h.HandoffQuestioned,
+    h.HandoffUndeliverable,
+    h.HandoffDeadlineFired,
+    h.DeliveryExhausted,
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a batch is decided with."""
+
+    now: datetime
+    cases: dict[str, Kept[CaseDocument]]
+    decisions: dict[str, Decision]
+    parked: list[Parked] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """The handler of the service with its ports."""
+
+    kept: TriageStore
+    profile: Profile
+    classifier: Classifier
+    clock: Clock
+    publisher: Publisher
+    dead_letters: PutAside
+
+    async def handle(self, records: list[Record]) -> None:
+        """Decide a batch of requests, wishes and reports."""
+        batches: list[Batch] = []
+
+        async def load(inputs: Sequence[Input[Event]], unit: Unit) -> Batch:
+            batch = await self._load(inputs, unit)
+            batches[:] = [batch]
+            return batch
+
+        await work_through(
+            records,
+            read=read,
+            load=load,
+            decide=self._decide,
+            store=self.kept.store,
+            publisher=self.publisher,
+            dead_letters=self.dead_letters,
+        )
+        if batches and batches[0].parked:
+            await self.kept.park(batches[0].parked)
+            log.warning("wishes parked", count=len(batches[0].parked))
+
+    async def _load(self, inputs: Sequence[Input[Event]], unit: Unit) -> Batch:
+        """Read the cases; a new submission's is not read but created, and found if it is there."""
+        submitted: dict[str, Event] = {}
+        known: set[str] = set()
+        for one in inputs:
+            case_no = one.read.data.case_no
+            is_submission = isinstance(one.read.data, r.RequestSubmitted)
+            if is_submission and case_no not in known and unit.attempt == 1:
+                submitted.setdefault(case_no, one.read)
+            elif case_no not in submitted:
+                known.add(case_no)
+        documents = self.kept.cases
+        cases = dict(documents.remembered([*submitted, *known]))
+        cases.update(await documents.load(known - cases.keys()))
+        for one in inputs:
+            case_no = one.read.data.case_no
+            if isinstance(one.read.data, r.RequestSubmitted) and case_no not in cases:
+                cases[case_no] = documents.create(case_no, case_no)
+        unit.add(documents, *cases.values())
+        new = [
+            one.read
+            for one in inputs
+            if isinstance(one.read.data, r.RequestSubmitted) and cases[one.read.data.case_no].is_new
+        ]
+        decisions: dict[str, Decision] = {}
+        if new:
+            contents = [e.data.request for e in new if isinstance(e.data, r.RequestSubmitted)]
+            made = await asyncio.to_thread(first_decisions, self.classifier, self.profile, contents)
+            decisions = {event.id: decision for event, decision in zip(new, made, strict=True)}
+        return Batch(self.clock.now(), cases, decisions)
+
+    def _decide(self, batch: Batch, one: Input[Event]) -> list[Outgoing]:
+        event = one.read
+        cause = f"event:{event.id}"
+        kept = batch.cases.get(event.data.case_no)
+        if kept is None or (kept.document.seq == 0 and event.id not in batch.decisions):
+            batch.parked.append(Parked(event, batch.now))
+            return []
+        if kept.document.has_cause(cause):
+            return [outgoing(stored) for stored in kept.of_cause(cause)]
+        occasion = Occasion(
+            self.profile, batch.now, cause, after=event.data, traceparent=event.traceparent
+        )
+        return [
+            outgoing(recorded)
+            for recorded in decide(occasion, kept, event, batch.decisions.get(event.id))
+        ]
+
+
+def read(record: Record) -> Event | None:
+    """Read what concerns triage: requests and wishes, and the reports that it answers."""
+    event = read_event(record)
+    if event is None:
+        return None
+    data = event.data
+    if data.owner == r.OWNER:
+        return event if data.rev == 0 else None
+    if isinstance(data, h.HandoffSent):
+        return event if data.by != "feed" and data.rev == 0 else None
+    return event if isinstance(data, _ANSWERED_REPORTS) and data.rev == 0 else None
+
+
+def decide(
+    occasion: Occasion, kept: Kept[CaseDocument], event: Event, first: Decision | None
+) -> list[Event]:
+    """Record what one event means for its case."""
+    data = event.data
+    if isinstance(data, r.RequestSubmitted):
+        if kept.document.seq == 0:
+            if first is None:
+                raise ValueError("a new case without a first decision")
+            if first.tier == Tier.RED:
+                log.warning("red case", case_no=data.case_no, event_id=event.id, alarm=True)
+            return open_case(occasion, kept, event.id, data, first)
+        return conflict(occasion, kept, event.id, data)
+    if data.owner == r.OWNER:
+        return answer_wish(occasion, kept, event.id, data)
+    return react(occasion, kept, event)

@@ -1,0 +1,1 @@
+"""How the shipped classifier is made and measured; not needed to run the services."""
