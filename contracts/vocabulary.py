@@ -200,6 +200,8 @@ class Decision(Value):
     needs: tuple[str, ...] = ()
     lead: str | None = None
     assists: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    """What lies below the profile's bounds: a person looks at it."""
     decided_by: DecidedBy
     person: str | None = None
     profile: str

@@ -14,10 +14,13 @@ from services.chassis.keys import KeyFile, KeyKind, new_key
 # Names of files, not secrets.
 CASE_SECRET = "case_secret"  # noqa: S105
 CODE_SECRET = "code_secret"  # noqa: S105
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105
+SECRETS = (CASE_SECRET, CODE_SECRET, WEBHOOK_SECRET)
 _SECRET_BYTES = 32
 _PEOPLE = (
     (KeyKind.DESK, "desk-1"),
     (KeyKind.DESK, "desk-2"),
+    (KeyKind.DESK, "desk-3"),
     (KeyKind.SUPERVISOR, "supervisor-1"),
     (KeyKind.OPERATOR, "operator-1"),
     (KeyKind.READER, "reader-1"),
@@ -25,11 +28,11 @@ _PEOPLE = (
 
 
 def ensure_secrets(folder: PlatformFolder) -> None:
-    """Make the case and code secrets where they are missing; one that is there never changes.
+    """Make the secrets where they are missing; one that is there never changes.
 
-    With another secret the same request would get another case number.
+    With another case secret the same request would get another case number.
     """
-    for name in (CASE_SECRET, CODE_SECRET):
+    for name in SECRETS:
         path = folder.secrets / name
         if not path.is_file():
             _write_private(path, secrets.token_hex(_SECRET_BYTES) + "\n")

@@ -133,26 +133,29 @@ def _topics(environment: dict[str, str]) -> ProcessSpec:
 def _services(
     folder: PlatformFolder, scale: Mapping[str, int], chosen: _Ports, environment: dict[str, str]
 ) -> list[ProcessSpec]:
-    specs = []
-    for service, usual in SERVICE_PORTS.items():
-        for number in range(1, scale.get(service, 1) + 1):
-            name = f"{service}-{number}"
-            port = chosen.give(name, usual)
-            specs.append(
-                ProcessSpec(
-                    name,
-                    [sys.executable, "-m", f"services.{service}"],
-                    _SERVICES_STAGE,
-                    Readiness.HTTP,
-                    f"http://{HOST}:{port}",
-                    {
-                        **environment,
-                        "JIEYOU_PORT": str(port),
-                        "JIEYOU_INSTANCE": name,
-                        "JIEYOU_CASE_SECRET_FILE": str(folder.secrets / credentials.CASE_SECRET),
-                        "JIEYOU_CODE_SECRET_FILE": str(folder.secrets / credentials.CODE_SECRET),
-                    },
-                    grace_s=_SERVICE_GRACE_S,
-                )
-            )
-    return specs
+    ports_of = {
+        f"{service}-{number}": chosen.give(f"{service}-{number}", usual)
+        for service, usual in SERVICE_PORTS.items()
+        for number in range(1, scale.get(service, 1) + 1)
+    }
+    secrets = {
+        f"JIEYOU_{name.upper()}_FILE": str(folder.secrets / name) for name in credentials.SECRETS
+    }
+    if "reporting-1" in ports_of:
+        environment = {"JIEYOU_PUBLIC_URL": _address(ports_of["reporting-1"]), **environment}
+    return [
+        ProcessSpec(
+            name,
+            [sys.executable, "-m", f"services.{name.rpartition('-')[0]}"],
+            _SERVICES_STAGE,
+            Readiness.HTTP,
+            _address(port),
+            {**environment, **secrets, "JIEYOU_PORT": str(port), "JIEYOU_INSTANCE": name},
+            grace_s=_SERVICE_GRACE_S,
+        )
+        for name, port in ports_of.items()
+    ]
+
+
+def _address(port: int) -> str:
+    return f"http://{HOST}:{port}"

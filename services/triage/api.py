@@ -17,7 +17,6 @@ from contracts.policies import Policy
 from contracts.topics import POLICIES
 from contracts.vocabulary import TaskKind
 from services.chassis.bus import BusUnavailable, Outgoing, Publisher
-from services.chassis.documents import Kept
 from services.chassis.http import (
     Caller,
     Conflict,
@@ -28,6 +27,7 @@ from services.chassis.http import (
     Unavailable,
     require,
 )
+from services.chassis.kept import Kept
 from services.chassis.store import StoreUnavailable
 from services.triage import forms
 from services.triage.commands import Commands, NotPossible, SeenOtherwise, Unknown

@@ -16,7 +16,8 @@ from contracts.profile import Profile
 from contracts.vocabulary import GroupKind
 from services.chassis.bus import BusUnavailable
 from services.chassis.clock import Clock
-from services.chassis.documents import Kept, Publish, Unit
+from services.chassis.documents import Publish, Unit
+from services.chassis.kept import Kept
 from services.chassis.store import Stale
 from services.triage.domain import groups
 from services.triage.domain.desk import Act

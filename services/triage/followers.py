@@ -14,7 +14,8 @@ from contracts.envelope import Event
 from contracts.lifecycle import CaseDocument, GroupDocument
 from contracts.profile import Profile
 from services.chassis.clock import Clock
-from services.chassis.documents import Kept, Publish, Unit
+from services.chassis.documents import Publish, Unit
+from services.chassis.kept import Kept
 from services.chassis.store import Stale
 from services.triage.domain import groups
 from services.triage.domain.occasion import Occasion

@@ -16,7 +16,8 @@ from contracts.vocabulary import Decision, Tier
 from services.chassis.batches import Input, PutAside, outgoing, read_event, work_through
 from services.chassis.bus import Outgoing, Publisher, Record
 from services.chassis.clock import Clock
-from services.chassis.documents import Kept, Unit
+from services.chassis.documents import Unit
+from services.chassis.kept import Kept
 from services.triage.domain.answers import react
 from services.triage.domain.classify import Classifier
 from services.triage.domain.decide import first_decisions

@@ -8,8 +8,9 @@ from typing import Any
 from contracts.envelope import Event, decode
 from contracts.lifecycle import CaseDocument, GroupDocument
 from contracts.vocabulary import TaskKind, Tier
-from services.chassis.documents import Documents, Kept
+from services.chassis.documents import Documents
 from services.chassis.due import next_due
+from services.chassis.kept import Kept
 from services.chassis.store import AlreadyThere, Collection, Fields, Store, insert_new
 
 DATABASE = "jieyou_triage"

@@ -91,8 +91,8 @@ def test_complex_is_judged_first() -> None:
 
 def test_a_hotline_below_its_bound_is_rung_by_a_person() -> None:
     room = Room()
-    room.open(decision(Tier.ORANGE, lead="hotline-110", hotline="110", category_confidence=0.7))
-    assert room.tasks == ["route"]
+    room.open(decision(Tier.ORANGE, lead="hotline-110", hotline="110", unsure=("hotline",)))
+    assert room.tasks == ["classify"]
 
 
 def test_red_has_one_hour_to_be_handed_over_and_four_to_be_told() -> None:
@@ -107,14 +107,14 @@ def test_the_departments_clock_runs_from_dispatch_not_from_acceptance() -> None:
     room.open(COMPLEX)
     room.later(minutes=30)
     room.do(desk.judge, "clerk-1", "办", lead="health")
-    order = [e.data for e in room.kept.events if isinstance(e.data, HandoffOrdered)][0].order
+    order = next(e.data for e in room.kept.events if isinstance(e.data, HandoffOrdered)).order
     assert order.sign_due_at == START + timedelta(minutes=30 + 15)
 
 
 def test_who_reported_a_breach_never_reaches_a_department() -> None:
     room = Room()
     room.open(decision(Tier.ORANGE, category="report", lead="police"), external_id="x-1")
-    order = [e.data for e in room.kept.events if isinstance(e.data, HandoffOrdered)][0].order
+    order = next(e.data for e in room.kept.events if isinstance(e.data, HandoffOrdered)).order
     assert order.confidential
     assert order.request.contact is None
     assert order.request.external_id is None
@@ -149,7 +149,8 @@ def test_a_second_return_makes_it_complex_and_the_next_order_binds() -> None:
     room.do(desk.give, "clerk-1", "transport")
     returned(room, "health")
     assert room.case.tier == Tier.RED
-    assert room.case.decision and room.case.decision.cause == TierCause.COMPLEX
+    assert room.case.decision
+    assert room.case.decision.cause == TierCause.COMPLEX
     assert room.tasks == ["judge", "returned"]
     room.do(desk.judge, "clerk-1", "指派卫健", lead=None)
     room.do(desk.give, "clerk-1", "health")
@@ -367,7 +368,8 @@ def test_not_accepted_is_told_and_closed_without_a_visit() -> None:
     room.do(desk.not_accept, "clerk-1", "不属于本通道", "请拨打12345")
     room.told()
     assert room.case.closed_ground == "not_accepted"
-    assert room.case.outcome and room.case.outcome.kind == OutcomeKind.NOT_ACCEPTED
+    assert room.case.outcome
+    assert room.case.outcome.kind == OutcomeKind.NOT_ACCEPTED
 
 
 # Withdrawal
@@ -422,7 +424,8 @@ def test_a_red_case_is_withdrawn_by_a_person_only() -> None:
     room.withdraw()
     room.do(desk.decide_withdrawal, "clerk-1", True)
     room.report(h.HandoffRecalled, ground="withdrawal")
-    assert room.case.outcome and room.case.outcome.kind == OutcomeKind.WITHDRAWN
+    assert room.case.outcome
+    assert room.case.outcome.kind == OutcomeKind.WITHDRAWN
 
 
 def test_a_withdrawal_of_a_finished_case_is_declined() -> None:

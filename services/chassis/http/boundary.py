@@ -130,7 +130,7 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", None) or "none"
     method = scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "other"
     metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
-    tell = log.debug if route in _QUIET_ROUTES and status < 500 else log.info
+    tell = log.debug if route in _QUIET_ROUTES else log.info
     tell(
         "call answered",
         method=method,

@@ -91,7 +91,10 @@ def prepare(normalised: Normalised) -> str:
 
 def says_something(prepared: str) -> bool:
     """Whether anything is left that could be read: two different characters of a language."""
-    return len({match.group() for match in _WORD.finditer(prepared[:READ])}) >= 2
+    first = _WORD.search(prepared)
+    if first is None:
+        return False
+    return any(match.group() != first.group() for match in _WORD.finditer(prepared, first.end()))
 
 
 def grams(prepared: str) -> list[Indices]:

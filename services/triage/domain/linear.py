@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from services.triage.domain.features import (
     BUCKETS,
@@ -15,7 +16,6 @@ from services.triage.domain.features import (
     VERSION,
     Features,
     Floats,
-    grams,
 )
 
 ARRAYS = "classifier.npz"
@@ -46,6 +46,7 @@ class LinearModel:
     rarity: Floats
     weights: Floats  # COLUMNS × all labels
     bias: Floats
+    combinations: npt.NDArray[np.int64]  # one row of label indices, in the order of TASKS, each
 
     @classmethod
     def load(cls, folder: Path) -> LinearModel:
@@ -72,50 +73,39 @@ class LinearModel:
             first += len(labels)
         full = np.zeros(BUCKETS, dtype=np.float32)  # unseen pieces say nothing, nor count as length
         full[rows[rows < BUCKETS]] = rarity.astype(np.float32)
-        return cls(card["version"], tasks, full, weights, bias.astype(np.float32))
+        combinations = np.array(
+            [
+                [tasks[name].labels.index(label) for name, label in zip(TASKS, row, strict=True)]
+                for row in card["combinations"]
+            ],
+            dtype=np.int64,
+        )
+        return cls(card["version"], tasks, full, weights, bias.astype(np.float32), combinations)
 
     def scores(self, features: Features) -> Floats:
         """The raw score of every label of every task."""
         scores: Floats = features.values @ self.weights[features.columns] + self.bias
         return scores
 
-    def shares(self, task: str, scores: Floats) -> Floats:
-        """The probability of each label of `task`, calibrated by its temperature."""
-        asked = self.tasks[task]
-        own = scores[asked.first : asked.first + len(asked.labels)] / asked.temperature
-        powers = np.exp(own - own.max())
-        shares: Floats = powers / powers.sum()
-        return shares
+    def decide(self, scores: Floats) -> dict[str, dict[str, float]]:
+        """The probability of each label of each task, decided together.
 
-    def telling(self, prepared: str, task: str, label: str, most: int = 3) -> list[str]:
-        """The pieces of the text that spoke most for `label`, the strongest first."""
-        asked = self.tasks[task]
-        columns = self.weights[:, asked.first : asked.first + len(asked.labels)]
-        at = asked.labels.index(label)
-        found: list[tuple[float, int, int]] = []
-        for length, buckets in enumerate(grams(prepared), 1):
-            if length == 1:
-                continue
-            rows = columns[buckets]
-            gains = (rows[:, at] - rows.mean(axis=1)) * self.rarity[buckets]
-            for place in np.argsort(gains)[-most * 2 :]:
-                found.append((float(gains[place]), int(place) - 1, length))
-        return _distinct(f"{prepared} ", sorted(found, reverse=True), most)
-
-
-def _distinct(text: str, found: list[tuple[float, int, int]], most: int) -> list[str]:
-    """The strongest pieces that don't overlap one another."""
-    pieces: list[str] = []
-    taken: set[int] = set()
-    for gain, start, length in found:
-        places = set(range(max(start, 0), start + length))
-        piece = text[max(start, 0) : start + length].strip()
-        if gain <= 0 or len(pieces) == most:
-            break
-        if piece and not places & taken and piece not in pieces:
-            pieces.append(piece)
-            taken |= places
-    return pieces
+        Only combinations that occur in the training requests count (a thank-you is never red, a
+        doctor's question never the police's): what one task knows well so helps the others.
+        """
+        # The tasks' own normalisations are the same for every combination and fall out.
+        joint = np.zeros(len(self.combinations), dtype=np.float64)
+        for column, task in enumerate(self.tasks.values()):
+            own = scores[task.first : task.first + len(task.labels)] / task.temperature
+            joint += own[self.combinations[:, column]]
+        joint = np.exp(joint - joint.max())
+        joint /= joint.sum()
+        decided: dict[str, dict[str, float]] = {}
+        for column, name in enumerate(TASKS):
+            labels = self.tasks[name].labels
+            sums = np.bincount(self.combinations[:, column], joint, len(labels))
+            decided[name] = dict(zip(labels, sums.tolist(), strict=True))
+        return decided
 
 
 __all__ = ["ARRAYS", "CARD", "TASKS", "LinearModel", "ModelError", "Task"]

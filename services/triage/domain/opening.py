@@ -20,9 +20,6 @@ from services.triage.domain.orders import hand_off
 
 _CODES: dict[Tier, TierCode] = {Tier.BLUE: "blue", Tier.ORANGE: "orange", Tier.RED: "red"}
 
-HOTLINES_BY_PERSON_ONLY = 0.8
-"""Below this confidence a case is not passed to 110 or 12345 without a person's word."""
-
 
 def open_case(
     occasion: Occasion,
@@ -79,10 +76,11 @@ def conflict(
 
 
 def is_sure(profile: Profile, decision: Decision) -> bool:
-    """Whether the category is sure enough to act on without a person."""
+    """Whether it is sure enough to act on without a person: `unsure` names what is not."""
     if decision.decided_by == DecidedBy.PERSON:
         return True
-    return decision.category_confidence >= profile.rules.confidence_bounds["category"]
+    bound = profile.rules.confidence_bounds["category"]
+    return not decision.unsure and decision.category_confidence >= bound
 
 
 def is_sent_at_once(profile: Profile, decision: Decision) -> bool:
@@ -95,16 +93,7 @@ def is_sent_at_once(profile: Profile, decision: Decision) -> bool:
         profile.rules.automatic_handoff.get(_CODES[decision.tier], False)
         and is_sure(profile, decision)
         and decision.kind != Kind.NOISE
-        and _may_pass_to_hotline(profile, decision)
     )
-
-
-def _may_pass_to_hotline(profile: Profile, decision: Decision) -> bool:
-    department = profile.departments_by_code.get(decision.lead or "")
-    if department is None or department.kind != "hotline":
-        return True
-    bound = max(HOTLINES_BY_PERSON_ONLY, profile.rules.confidence_bounds["hotline"])
-    return decision.category_confidence >= bound
 
 
 def tasks_for(occasion: Occasion, case_no: str, decision: Decision) -> tuple[DeskTask, ...]:

@@ -30,7 +30,7 @@ from services.triage.training.generate import REQUESTS, SEED
 
 MODEL = Path(__file__).resolve().parent.parent / "model"
 PROFILE = "zhoukou"  # its danger lexicon gives the danger features
-STRENGTH = {"category": 30.0, "tier": 30.0, "kind": 30.0, "hotline": 30.0}
+STRENGTH = {"category": 6.0, "tier": 6.0, "kind": 6.0, "hotline": 6.0}
 FEWEST = 2  # requests a bucket must stand in
 FOLDS = 5
 
@@ -159,6 +159,7 @@ def _card(rows: Rows, tasks: dict[str, Any]) -> dict[str, Any]:
         "seeds": len(set(rows.seeds)),
         "seed": SEED,
         "danger_lexicon": PROFILE,
+        "combinations": sorted(map(list, set(zip(*(rows.labels[t] for t in TASKS), strict=True)))),
         "tasks": tasks,
         "made_with": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
         "texts": "written for this project and combined by services/triage/training/generate.py;"

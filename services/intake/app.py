@@ -1,0 +1,160 @@
+"""The composition root of intake: the one place where bus, store, handlers and HTTP meet."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.danger import DangerMatcher
+from contracts.envelope import Event
+from contracts.profile import Profile, ProfileError, load_profile
+from contracts.topics import REQUESTS
+from services.chassis.batches import outgoing
+from services.chassis.bus import (
+    Publisher,
+    bus_trouble,
+    make_broker,
+    start_when_available,
+    stop_within,
+)
+from services.chassis.clock import Clock, StoreClock
+from services.chassis.http import Health, Problem, make_app
+from services.chassis.keys import KeyFile, KeyFileError
+from services.chassis.process import Background, run_service
+from services.chassis.settings import PREFIX, load, refuse
+from services.chassis.store import Store, StoreUnavailable
+from services.intake import api, catalogue, metrics
+from services.intake.guards import ChannelGuard, CodeGuard
+from services.intake.handlers import Ports
+from services.intake.ledger import Breaker, Ledger
+from services.intake.settings import IntakeSettings
+from services.intake.spool import Caretaker, drain
+from services.intake.store import Records, Runs
+
+# Longer than a round of the drain, so that it and not a citizen asks whether the bus is back.
+_BUS_PAUSE_SECONDS = 3.0
+_STORE_PAUSE_SECONDS = 1.0
+_BUS_STOP_SECONDS = 5.0
+_PING_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The service, wired."""
+
+    app: FastAPI
+    health: Health
+    background: Background
+    ports: Ports
+
+
+def make_intake(
+    settings: IntakeSettings,
+    profile: Profile,
+    keys: KeyFile,
+    *,
+    database: str = "jieyou_intake",
+    clock: Clock | None = None,
+) -> Intake:
+    """Wire the service; nothing is connected before the application's lifespan begins."""
+    broker = make_broker(settings)
+    publisher = Publisher(broker, settings.publish_timeout_seconds)
+    store = Store(settings.mongo_url.get_secret_value(), database, settings.store_timeout_seconds)
+    records, runs = Records(store), Runs(store)
+    store_clock = StoreClock(store.time)
+
+    async def publish(events: Sequence[Event]) -> None:
+        await publisher.publish_all([outgoing(event) for event in events])
+
+    ports = Ports(
+        records=records,
+        publish=publish,
+        ledger=Ledger(),
+        bus=Breaker(_BUS_PAUSE_SECONDS),
+        store=Breaker(_STORE_PAUSE_SECONDS),
+        clock=clock or store_clock,
+        spool_limit=settings.spool_limit,
+    )
+    caretaker = Caretaker(ports, records, runs, settings.instance)
+    background = Background()
+
+    async def connect_bus() -> None:
+        await start_when_available(broker, settings, publishes_to=[REQUESTS])
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        background.start("bus", connect_bus, once=True)
+        with contextlib.suppress(StoreUnavailable):
+            await asyncio.gather(caretaker.beat(), store_clock.measure())
+        background.start("beat", caretaker.keep_beating)
+        background.start("look after", caretaker.keep_looking)
+        background.start("spool", lambda: drain(ports))
+        background.start("clock", store_clock.keep_measured)
+        try:
+            yield
+        finally:
+            await background.stop()
+            await stop_within(broker, _BUS_STOP_SECONDS)
+            await caretaker.stop()
+            store.close()
+
+    async def store_trouble() -> str | None:
+        try:
+            await store.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        return None
+
+    async def trouble() -> str | None:
+        """Ready as long as one of bus and spool takes requests: taken out of service for a bus
+        that is away, nobody would reach the spool that is there for it."""
+        bus, records = await asyncio.gather(bus_trouble(broker, _PING_SECONDS), store_trouble())
+        if bus is None:
+            return None
+        if ports.spool_is_full:
+            return f"bus: {bus}; the spool is full"
+        return f"bus: {bus}; store: {records}" if records else None
+
+    health = Health()
+    health.must_be_ready("accepting", trouble)
+    app = make_app(
+        "解忧 · 求助受理",
+        lifespan,
+        health=health,
+        keys=keys,
+        body_limit_bytes=settings.body_limit_bytes,
+    )
+    app.exception_handler(Problem)(_counted)
+    matcher = DangerMatcher(profile)
+    matcher.find("您好")  # loads its dictionaries now and not at the first request
+    desk = api.Desk(settings, profile, matcher, ports, CodeGuard(settings.code_key), ChannelGuard())
+    app.include_router(api.routes(desk))
+    app.include_router(catalogue.routes(profile))
+    return Intake(app, health, background, ports)
+
+
+async def _counted(_: Request, problem: Problem) -> Response:
+    metrics.REFUSED.labels(problem.slug).inc()
+    return problem.response()
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    settings = load(IntakeSettings)
+    keys = KeyFile(settings.keys_file)
+    try:
+        profile = load_profile(settings.profile)
+        keys.load()
+    except ProfileError as error:
+        refuse(f"{PREFIX}PROFILE: {error}")
+    except KeyFileError as error:
+        refuse(f"{PREFIX}KEYS_FILE: {error}")
+    intake = make_intake(settings, profile, keys)
+    return run_service(intake.app, settings, health=intake.health, background=intake.background)

@@ -1,0 +1,1 @@
+"""What intake decides, without any I/O."""

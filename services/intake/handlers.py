@@ -1,0 +1,182 @@
+"""How a request or a later word is accepted: recorded, then acknowledged by the log.
+
+Either of bus and store can be away. Without the bus the record waits in the spool; without the
+store the log alone has it, and triage says which of two bodies under one key counts.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+import structlog
+
+from contracts.envelope import Event
+from services.chassis.bus import BusUnavailable
+from services.chassis.clock import Clock
+from services.chassis.http import Problem, Unavailable
+from services.chassis.store import AlreadyThere, StoreUnavailable
+from services.intake import metrics
+from services.intake.ledger import Breaker, Ledger
+from services.intake.store import Kept
+
+RETRY_AFTER_SECONDS = 5
+
+log = structlog.get_logger()
+Publish = Callable[[Sequence[Event]], Awaitable[None]]
+"""Returns when the bus has acknowledged all events; raises BusUnavailable."""
+
+
+class KeepsRecords(Protocol):
+    """What remembers idempotency keys (`store.Records`)."""
+
+    async def add(self, record: Kept, run: str, seq: int) -> None:
+        """Insert a record. Raises AlreadyThere and StoreUnavailable."""
+        ...
+
+    async def find(self, ids: Iterable[str]) -> list[Kept]:
+        """Read records. Raises StoreUnavailable."""
+        ...
+
+
+class Way(StrEnum):
+    """What has taken an event, and so how safe and how fast it is."""
+
+    BUS = "bus"
+    SPOOL = "spool"
+    BUS_ALONE = "bus_alone"
+    REPEAT = "repeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The event as it stands, which for a repeated key is the first one."""
+
+    event: Event
+    way: Way
+
+
+@dataclass(slots=True)
+class Ports:
+    """What accepting needs. `elsewhere` is how many records wait in other processes' spools."""
+
+    records: KeepsRecords
+    publish: Publish
+    ledger: Ledger
+    bus: Breaker
+    store: Breaker
+    clock: Clock
+    spool_limit: int
+    elsewhere: int = 0
+    is_registered: bool = False
+
+    @property
+    def spool_is_full(self) -> bool:
+        """Whether no more records may wait."""
+        return self.ledger.waiting + self.elsewhere >= self.spool_limit
+
+
+class KeyReused(Problem):
+    """The idempotency key stands for another body already."""
+
+    status: ClassVar[int] = 422
+    slug: ClassVar[str] = "key-reused"
+    title: ClassVar[str] = "这个 Idempotency-Key 已用于另一份内容"
+
+
+def nothing_takes_it() -> Unavailable:
+    """Neither bus nor store can take it now."""
+    return Unavailable(
+        RETRY_AFTER_SECONDS,
+        "暂时无法受理，请用同一个 Idempotency-Key 稍后重试。情况紧急请直接拨打110、119或120。",
+    )
+
+
+async def accept(record: Kept, ports: Ports) -> Accepted:
+    """Take a record in; returning means that it will not be lost.
+
+    Raises KeyReused, and Unavailable when nothing can take it or the spool is full.
+    """
+    if not ports.bus.is_closed and ports.spool_is_full:
+        raise nothing_takes_it()
+    ledger, seq = ports.ledger, ports.ledger.begin()
+    may_stand_unpublished = True
+    try:
+        recorded = await _recorded(record, seq, ports)
+        may_stand_unpublished = recorded is not False
+        if await _published(record.event, ports):
+            may_stand_unpublished = False
+            return Accepted(record.event, Way.BUS if recorded else Way.BUS_ALONE)
+    except AlreadyThere:
+        may_stand_unpublished = False
+        return await _repeated(record, ports)
+    finally:
+        # Also when the call was cancelled: what may stand in the store is looked for later.
+        if may_stand_unpublished:
+            ledger.wait(seq, record.id)
+        else:
+            ledger.done(seq)
+    if not recorded:
+        raise nothing_takes_it()
+    return Accepted(record.event, Way.SPOOL)
+
+
+async def _recorded(record: Kept, seq: int, ports: Ports) -> bool | None:
+    """Insert a record; False if that was not tried, None if its outcome is unknown."""
+    if not (ports.is_registered and ports.store.allows()):
+        return False
+    try:
+        await ports.records.add(record, ports.ledger.run, seq)
+    except StoreUnavailable as error:
+        ports.store.failed()
+        log.warning("record not written", case_no=record.event.data.case_no, reason=str(error))
+        return None
+    except AlreadyThere:
+        ports.store.succeeded()
+        raise
+    ports.store.succeeded()
+    return True
+
+
+async def _published(event: Event, ports: Ports) -> bool:
+    if not ports.bus.allows():
+        return False
+    try:
+        await ports.publish([event])
+    except BusUnavailable:
+        ports.bus.failed()
+        return False
+    ports.bus.succeeded()
+    return True
+
+
+async def _repeated(record: Kept, ports: Ports) -> Accepted:
+    """Publish the stored bytes once more: whoever recorded them may have died before it could.
+
+    If the bus does not answer that is no matter, the record waits in somebody's spool or is on the
+    bus already.
+    """
+    try:
+        stored = await ports.records.find([record.id])
+    except StoreUnavailable:
+        raise nothing_takes_it() from None
+    if not stored:
+        raise nothing_takes_it()
+    if stored[0].digest != record.digest:
+        raise KeyReused("重发同一请求时内容须一字不差；新的内容请换一个新的键。")
+    await _published(stored[0].event, ports)
+    return Accepted(stored[0].event, Way.REPEAT)
+
+
+def tell(accepted: Accepted, cause_of_danger: str | None, channel: str | None) -> None:
+    """Count and log what was accepted. Danger that only the spool knows of raises the alarm."""
+    event, way = accepted.event, accepted.way
+    metrics.ACCEPTED.labels(event.type, way.value).inc()
+    fields = {"case_no": event.data.case_no, "event_id": event.id, "channel": channel or "citizen"}
+    log.info("accepted", kind=event.type, reason=way.value, **fields)
+    if cause_of_danger is None or way is Way.REPEAT:
+        return
+    metrics.DANGER.labels(cause_of_danger).inc()
+    if way is Way.SPOOL:
+        metrics.SPOOLED_DANGER.inc()
+        log.critical("danger waits in the spool", alarm=True, reason=cause_of_danger, **fields)

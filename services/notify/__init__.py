@@ -1,0 +1,1 @@
+"""notify: owns the hand-off and the delivery, and the department's clock."""

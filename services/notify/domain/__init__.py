@@ -1,0 +1,1 @@
+"""Pure rules of notify: nothing here does I/O."""

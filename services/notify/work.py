@@ -1,0 +1,223 @@
+"""The documents that a batch or a command concerns, what is recorded on them, and what follows.
+
+An event of a hand-off goes to the department (its feed, or a delivery by HTTP), to the citizen
+(a delivery to the channel, or left for lookup) and to `handling.v1`; all three follow from the
+event alone, so a second delivery of an input finds what was decided and repeats it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contracts import handling as h
+from contracts.envelope import Event
+from contracts.feeds import HandoffState
+from contracts.ids import delivery_id
+from contracts.lifecycle import DeliveryDocument, HandoffDocument
+from contracts.profile import Profile
+from contracts.telling import Told, told_step
+from contracts.topics import FEED_PARTITIONS, feed, partition_for
+from contracts.vocabulary import Tier
+from services.chassis.batches import Undecidable, outgoing
+from services.chassis.bus import Outgoing
+from services.chassis.documents import Unit
+from services.chassis.kept import Kept
+from services.notify.departments import Departments
+from services.notify.domain.because import Because
+from services.notify.domain.deliveries import (
+    Patience,
+    callback_id,
+    leave_for_lookup,
+    plan_callback,
+    plan_handoff,
+    settle,
+)
+from services.notify.domain.feed import feed_document, is_seen_by_department, notice_of
+from services.notify.store import PLANNED, NotifyStore
+
+ORDERED = "ordered"
+"""The step of a delivery that brings the order itself."""
+
+Decide = Callable[[Kept[HandoffDocument]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What all work of this service is done with."""
+
+    profile: Profile
+    departments: Departments
+    documents: NotifyStore
+    patience: Patience
+
+
+@dataclass(slots=True)
+class Work:
+    """One batch or command under way. `planned` is what the sender may start with once the rest
+    is saved and published; `leads` names the leading department of a case where that is asked."""
+
+    place: Place
+    unit: Unit
+    now: datetime
+    handoffs: dict[str, Kept[HandoffDocument]] = field(default_factory=dict)
+    deliveries: dict[str, Kept[DeliveryDocument]] = field(default_factory=dict)
+    channels: dict[str, str] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
+    planned: list[Kept[DeliveryDocument]] = field(default_factory=list)
+
+    def take_handoffs(self, kept: Iterable[Kept[HandoffDocument]]) -> None:
+        """Take hand-offs that were read into the work."""
+        for one in kept:
+            self.handoffs[one.document.document_id] = one
+            self.unit.add(self.place.documents.handoffs, one)
+
+    def take_deliveries(self, kept: Iterable[Kept[DeliveryDocument]]) -> None:
+        """Take deliveries that were read into the work."""
+        for one in kept:
+            self.deliveries[one.document.document_id] = one
+            self.unit.add(self.place.documents.deliveries, one)
+
+    def handoff(self, handoff_id: str) -> Kept[HandoffDocument]:
+        """Return a hand-off that must be there. Raises Undecidable."""
+        kept = self.handoffs.get(handoff_id)
+        if kept is None or kept.document.seq == 0:
+            raise Undecidable("names a hand-off that is not known")
+        return kept
+
+    def new_handoff(self, handoff_id: str, case_no: str) -> Kept[HandoffDocument]:
+        """Return a hand-off that begins now, unless it was read."""
+        if handoff_id not in self.handoffs:
+            self.take_handoffs([self.place.documents.handoffs.create(handoff_id, case_no)])
+        return self.handoffs[handoff_id]
+
+    def on(self, kept: Kept[HandoffDocument], cause: str, decide: Decide) -> list[Outgoing]:
+        """Decide once for a cause, and return what the world is told of it."""
+        if not kept.document.has_cause(cause):
+            decide(kept)
+        events = kept.of_cause(cause)
+        published = self.feed_of(kept, events)
+        published += [outgoing(event) for event in events]
+        for event in events:
+            published += self._post(kept, event)
+            published += self._tell_of_handoff(kept, event)
+        return published
+
+    def feed_of(self, kept: Kept[HandoffDocument], events: Iterable[Event]) -> list[Outgoing]:
+        """Return the feed record that these events call for, if the department reads a feed."""
+        department = kept.document.department
+        if not self.place.departments.takes_feed(department):
+            return []
+        if not any(is_seen_by_department(event) for event in events):
+            return []
+        return [feed_record(kept)]
+
+    def tell(
+        self,
+        event: Event,
+        told: Told,
+        *,
+        callback_url: str | None,
+        channel: str | None,
+        tier: Tier | None,
+    ) -> list[Outgoing]:
+        """Tell the citizen of an event: once, to the channel's address or else for lookup, where
+        only outcomes need telling, since the timeline shows the rest by itself."""
+        if callback_url is None and not told.is_outcome:
+            return []
+        kept = self._delivery(callback_id(event, callback_url), event.data.case_no)
+        cause = f"event:{event.id}"
+        if not kept.document.has_cause(cause):
+            if callback_url is None:
+                leave_for_lookup(kept, event, told, self.now)
+            else:
+                plan_callback(
+                    kept,
+                    event,
+                    told,
+                    self.now,
+                    callback_url=callback_url,
+                    channel=channel,
+                    unit=self.place.departments.name(told.department) if told.department else None,
+                    give_up_at=self.now + self.place.patience.of(tier),
+                )
+                self.planned.append(kept)
+        return [outgoing(one) for one in kept.of_cause(cause)]
+
+    def cancel(self, because: Because, handoff_id: str) -> list[Outgoing]:
+        """Cancel what is still to be posted about a hand-off."""
+        waiting = [
+            one
+            for one in self.deliveries.values()
+            if one.document.handoff_id == handoff_id and one.document.state == PLANNED
+        ]
+        return self.cancel_all(because, waiting)
+
+    def cancel_all(
+        self, because: Because, waiting: Iterable[Kept[DeliveryDocument]]
+    ) -> list[Outgoing]:
+        """Cancel deliveries that are planned; one in flight finds itself cancelled afterwards."""
+        published: list[Outgoing] = []
+        for one in waiting:
+            if one.document.state != PLANNED:
+                continue
+            ground = because.after.type if because.after else "sent"
+            settle(one, h.DeliveryCancelled, because.cause, self.now, ground=ground)
+            published += [outgoing(event) for event in one.of_cause(because.cause)]
+        return published
+
+    def _delivery(self, document_id: str, case_no: str) -> Kept[DeliveryDocument]:
+        if document_id not in self.deliveries:
+            self.take_deliveries([self.place.documents.deliveries.create(document_id, case_no)])
+        return self.deliveries[document_id]
+
+    def _post(self, kept: Kept[HandoffDocument], event: Event) -> list[Outgoing]:
+        """Post an order, or news of one that was posted, to a department that takes HTTP."""
+        handoff = kept.document
+        url = self.place.departments.url(handoff.department)
+        step = ORDERED if isinstance(event.data, h.HandoffQueued) else notice_of(event)
+        if url is None or step is None:
+            return []
+        if step != ORDERED and handoff.sent_by != "http":
+            return []
+        return self.post_news(kept, event, step, url)
+
+    def post_news(
+        self, kept: Kept[HandoffDocument], event: Event, step: str, url: str
+    ) -> list[Outgoing]:
+        """Plan to post a hand-off to its department's server because of an event."""
+        case_no = kept.document.case_no
+        delivery = self._delivery(delivery_id(case_no, event.id, url), case_no)
+        cause = f"event:{event.id}"
+        if not delivery.document.has_cause(cause):
+            if step == ORDERED and kept.document.state != HandoffState.QUEUED:
+                return []
+            order = kept.document.order
+            give_up_at = self.now + self.place.patience.of(order.tier if order else None)
+            plan_handoff(delivery, kept, event, step, self.now, url=url, give_up_at=give_up_at)
+            self.planned.append(delivery)
+        return [outgoing(one) for one in delivery.of_cause(cause)]
+
+    def _tell_of_handoff(self, kept: Kept[HandoffDocument], event: Event) -> list[Outgoing]:
+        told = told_step(event, self.place.profile)
+        order = kept.document.order
+        if told is None or order is None:
+            return []
+        return self.tell(
+            event,
+            told,
+            callback_url=order.request.callback_url,
+            channel=order.request.channel,
+            tier=order.tier,
+        )
+
+
+def feed_record(kept: Kept[HandoffDocument]) -> Outgoing:
+    """Return the record that shows a hand-off to its department as it is now."""
+    handoff = kept.document
+    return Outgoing(
+        topic=feed(handoff.department),
+        key=handoff.document_id.encode(),
+        value=feed_document(kept).model_dump_json(exclude_none=True).encode(),
+        headers={"content-type": "application/json"},
+        partition=partition_for(handoff.case_no, FEED_PARTITIONS),
+    )

@@ -1,0 +1,1 @@
+"""What reporting counts and shows, without any I/O."""

@@ -1,0 +1,76 @@
+"""Where something is counted: an hour, a place, a category … and what figures are made of."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+CASE = "case"
+HANDOFF = "handoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One cell of the figures. What is not known (yet) is an empty text.
+
+    `hour` is in UTC (`2022-01-18T07`): of acceptance for cases, of dispatch for hand-offs.
+    `department` is the leading one for cases, the one ordered for hand-offs, which have a `role`.
+    """
+
+    kind: str
+    hour: str
+    region: str = ""
+    category: str = ""
+    tier: str = ""
+    department: str = ""
+    channel: str = ""
+    role: str = ""
+
+    @property
+    def key(self) -> str:
+        """The bucket in one word."""
+        return "|".join(astuple(self))
+
+
+Figures: TypeAlias = dict[Bucket, Counter[str]]
+"""Counts by bucket. A bucket or counter that is not there is 0."""
+
+
+def hour_of(moment: datetime) -> str:
+    """Return the hour in which a moment lies, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H")
+
+
+def count(figures: Figures, bucket: Bucket, counters: Mapping[str, int]) -> None:
+    """Add counters to a bucket."""
+    own = figures.setdefault(bucket, Counter())
+    for name, number in counters.items():
+        if number:
+            own[name] += number
+
+
+def change(old: Figures, new: Figures) -> Figures:
+    """Return what must be added to figures that hold `old` so that they hold `new`."""
+    changed: Figures = {}
+    for bucket in old.keys() | new.keys():
+        before, after = old.get(bucket, Counter()), new.get(bucket, Counter())
+        differing = Counter(
+            {
+                name: after[name] - before[name]
+                for name in before.keys() | after.keys()
+                if after[name] != before[name]
+            }
+        )
+        if differing:
+            changed[bucket] = differing
+    return changed
+
+
+def added(parts: Iterable[Figures]) -> Figures:
+    """Return the sum of figures."""
+    total: Figures = {}
+    for part in parts:
+        for bucket, counters in part.items():
+            count(total, bucket, counters)
+    return total

@@ -1,0 +1,1 @@
+"""Tests of the event contract: schemas, records, and the state over whole histories."""
