@@ -68,6 +68,14 @@ def _answer(document: dict[str, Any], status: int = 202) -> Response:
     )
 
 
+def _tell(
+    request: Request, accepted: handlers.Accepted, danger: str | None, channel: str | None
+) -> None:
+    """Count what was accepted, and name it in the call's log line."""
+    fields = handlers.tell(accepted, danger, channel)
+    request.state.log_fields = {**getattr(request.state, "log_fields", {}), **fields}
+
+
 async def _accept_wish(
     desk: Desk,
     request: Request,
@@ -86,7 +94,7 @@ async def _accept_wish(
     record = Kept(wishes.record_id(event), digest, channel, event)
     accepted = await handlers.accept(record, desk.ports)
     cause = answers.cause_of_danger(accepted.event, desk.matcher)
-    handlers.tell(accepted, cause, channel)
+    _tell(request, accepted, cause, channel)
     return _answer(answers.wish_answer(accepted.event, desk.profile, desk.matcher))
 
 
@@ -97,9 +105,9 @@ def routes(desk: Desk) -> APIRouter:
     @router.post(
         "", status_code=202, openapi_extra=described(bodies.SubmissionBody, "Idempotency-Key")
     )
-    async def submit(request: Request, caller: FromChannel) -> Response:
+    async def submit(request: Request) -> Response:
         """求助：受理一份求助，返回编号和查询码。"""
-        channel = _channel(desk, caller)
+        channel = _channel(desk, await _require_channel(request))
         key = idempotency_key(request)
         now = desk.ports.clock.now()
         against = bodies.CheckedAgainst(desk.profile, channel.allow_private_callbacks, now)
@@ -115,7 +123,7 @@ def routes(desk: Desk) -> APIRouter:
         )
         accepted = await handlers.accept(Kept(case_no, digest, channel.code, event), desk.ports)
         cause = answers.cause_of_danger(accepted.event, desk.matcher)
-        handlers.tell(accepted, cause, channel.code)
+        _tell(request, accepted, cause, channel.code)
         return _answer(
             answers.submission_answer(
                 accepted.event,

@@ -168,15 +168,15 @@ async def _repeated(record: Kept, ports: Ports) -> Accepted:
     return Accepted(stored[0].event, Way.REPEAT)
 
 
-def tell(accepted: Accepted, cause_of_danger: str | None, channel: str | None) -> None:
-    """Count and log what was accepted. Danger that only the spool knows of raises the alarm."""
+def tell(accepted: Accepted, danger: str | None, channel: str | None) -> dict[str, str]:
+    """Count what was accepted, with the cause of danger that it shows; return what a log line may
+    tell of it. Danger that only the spool knows of raises the alarm."""
     event, way = accepted.event, accepted.way
     metrics.ACCEPTED.labels(event.type, way.value).inc()
-    fields = {"case_no": event.data.case_no, "event_id": event.id, "channel": channel or "citizen"}
-    log.info("accepted", kind=event.type, reason=way.value, **fields)
-    if cause_of_danger is None or way is Way.REPEAT:
-        return
-    metrics.DANGER.labels(cause_of_danger).inc()
-    if way is Way.SPOOL:
-        metrics.SPOOLED_DANGER.inc()
-        log.critical("danger waits in the spool", alarm=True, reason=cause_of_danger, **fields)
+    fields = {"case_no": event.data.case_no, "event_id": event.id, "kind": event.type}
+    if danger is not None and way is not Way.REPEAT:
+        metrics.DANGER.labels(danger).inc()
+        if way is Way.SPOOL:
+            metrics.SPOOLED_DANGER.inc()
+            log.critical("danger waits in the spool", alarm=True, reason=danger, **fields)
+    return {**fields, "channel": channel or "citizen", "reason": way.value}

@@ -92,6 +92,11 @@ class Lanes:
             self._ready[host] = self._ready.pop(host)
         return begun
 
+    def in_lane(self, one: InHand) -> list[str]:
+        """Return the ids of a delivery and of all that stand behind it in its lane."""
+        behind = self._lanes.get(one.lane, [])
+        return [each.kept.document.document_id for each in (one, *behind)]
+
     def done(self, one: InHand, *, drop_lane: bool = False) -> list[str]:
         """A delivery is settled, or put off: then `drop_lane`, for what follows must wait for it.
         Returns the ids of what was dropped from the lane besides it."""

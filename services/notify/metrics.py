@@ -25,9 +25,3 @@ POST_SECONDS = Histogram(
     ["purpose"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-REPLIES_REFUSED = Counter(
-    # Many of one reason: a department's system does not know the rules.
-    "jieyou_replies_refused_total",
-    "Replies of departments that did not apply, by act and reason.",
-    ["act", "why"],
-)

@@ -8,6 +8,7 @@ import structlog
 
 from contracts import handling as h
 from contracts.envelope import Event
+from contracts.ids import delivery_id
 from contracts.lifecycle import DeliveryDocument, HandoffDocument
 from services.chassis.backoff import backoff_seconds
 from services.chassis.bus import BusUnavailable
@@ -171,6 +172,8 @@ class Outcomes:
         last_notice = _last_notice(kept)
         if last_notice is not None and delivery.target is not None:
             step = notice_of(last_notice) or ""
+            notice_id = delivery_id(kept.document.case_no, last_notice.id, delivery.target)
+            work.take_deliveries((await self._documents.deliveries.load([notice_id])).values())
             work.post_news(kept, last_notice, step, delivery.target)
 
     async def _publish_pending(self, unit: Unit) -> None:

@@ -133,31 +133,34 @@ class Sender:
         return len(found)
 
     async def _begin(self) -> None:
-        """Begin attempts at all heads of lanes that have a slot and nothing earlier in the store."""
+        """Begin at the heads of lanes that have a slot and nothing earlier in the store."""
         begun = self._lanes.take()
-        if not begun:
-            return
         try:
-            waiting = await self._documents.waiting_in(one.lane for one in begun)
-        except BaseException:
-            for one in begun:
+            lanes = [one.lane for one in begun]
+            waiting = await self._documents.waiting_in(lanes) if lanes else {}
+            while begun:
+                one = begun[0]
+                await self._begin_one(one, _first_of(one, waiting.get(one.lane, [])))
+                begun.pop(0)
+        finally:
+            for one in begun:  # the store failed; it is found there again when its lease is over
                 self._lanes.done(one, drop_lane=True)
-            raise
-        for one in begun:
-            first = _first_of(one, waiting.get(one.lane, []))
-            if first is None:  # settled or cancelled meanwhile
-                self._lanes.done(one)
-                self._wake.set()
-            elif first.place < one.place:
-                await self._put_behind(one, first)
-            else:
-                task = asyncio.create_task(self._attempt(one))
-                self._attempts.add(task)
-                task.add_done_callback(self._attempts.discard)
+
+    async def _begin_one(self, one: InHand, first: Waiting | None) -> None:
+        if first is None:  # settled or cancelled meanwhile
+            self._lanes.done(one)
+            self._wake.set()
+        elif first.place < one.place:
+            await self._put_behind(one, first)
+        else:
+            task = asyncio.create_task(self._attempt(one))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
 
     async def _put_behind(self, one: InHand, first: Waiting) -> None:
-        ids = [one.kept.document.document_id, *self._lanes.done(one, drop_lane=True)]
-        await self._documents.postpone(ids, first.next_due + _AFTER_THE_ONE_BEFORE)
+        behind = self._lanes.in_lane(one)
+        await self._documents.postpone(behind, first.next_due + _AFTER_THE_ONE_BEFORE)
+        self._lanes.done(one, drop_lane=True)
 
     async def _attempt(self, one: InHand) -> None:
         """Attempt once. Whatever happens, the outcome reaches `settle`."""

@@ -49,7 +49,9 @@ def totals_of(figures: Figures) -> Counter[str]:
 def differences(counted: Figures, recounted: Figures) -> list[Difference]:
     """Return where figures differ from a recount, in the order of their buckets."""
     found = [
-        Difference(bucket, name, counted.get(bucket, _NONE)[name], recounted.get(bucket, _NONE)[name])
+        Difference(
+            bucket, name, counted.get(bucket, _NONE)[name], recounted.get(bucket, _NONE)[name]
+        )
         for bucket in counted.keys() | recounted.keys()
         for name in counted.get(bucket, _NONE).keys() | recounted.get(bucket, _NONE).keys()
         if counted.get(bucket, _NONE)[name] != recounted.get(bucket, _NONE)[name]

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query
-from fastapi.responses import ORJSONResponse
 
 from contracts.ids import parse_case_number
 from contracts.lifecycle import CaseDocument, GroupDocument
@@ -72,7 +71,7 @@ def _number(written: str) -> str:
 
 def desk_routes(commands: Commands, settings: TriageSettings, publisher: Publisher) -> APIRouter:
     """Return the routes of the duty desk."""
-    router = APIRouter(prefix="/v1/desk", default_response_class=ORJSONResponse)
+    router = APIRouter(prefix="/v1/desk")
     _reading(router, commands, settings)
     _handling(router, commands)
     _following_up(router, commands)

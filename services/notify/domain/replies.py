@@ -197,3 +197,34 @@ def _record(
             because.record(kept, h.ExtensionRequested, ground=ground, result_due_at=due_at, **said)
         case ResultReply():
             because.record(kept, h.HandoffResolved, result=_result(reply), clears=ends, **said)
+
+
+class Outcome(StrEnum):
+    """What became of a reply that was not refused."""
+
+    TAKEN = "taken"
+    OTHER = "other"
+    """Something else was said under the same id."""
+
+
+def outcome_of(kept: Kept[HandoffDocument], cause: str, act: str) -> Outcome | Refusal | None:
+    """Return what a reply came to; None if it changed nothing (signed once more)."""
+    events = kept.of_cause(cause)
+    if not events:
+        return None
+    last = events[-1].data
+    if isinstance(last, h.ReplyRefused):
+        return Refusal(last.why) if last.act == act else Outcome.OTHER
+    return Outcome.TAKEN if isinstance(last, _TYPES[act]) else Outcome.OTHER
+
+
+_TYPES: dict[str, type[h.ReplyEvent]] = {
+    "sign": h.HandoffSigned,
+    "return": h.HandoffReturned,
+    "pass_on": h.HandoffPassedOn,
+    "progress": h.HandoffProgressed,
+    "question": h.HandoffQuestioned,
+    "contacted": h.CitizenContacted,
+    "extension": h.ExtensionRequested,
+    "result": h.HandoffResolved,
+}

@@ -1,36 +1,37 @@
 """Figures as they are asked for: a span of hours, filters, groups, with the rates of each."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from contracts.lifecycle import Status
 from contracts.profile import Profile
 from contracts.vocabulary import TaskKind
 from services.reporting.domain.buckets import Bucket, hour_of
+from services.reporting.domain.grouping import GroupedBy, placing
 from services.reporting.domain.rates import rates_of
 from services.reporting.domain.words import QUEUE_NAMES, STATUS_NAMES
 
-GroupedBy = Literal["region", "category", "tier", "department", "channel", "hour", "day"]
-
 CASE_COUNTERS = (
-    "accepted finished finished_in_time finished_ever open open_overdue closed handled_24h"
-    " answered_online handed_over finished_without_handoff direct_base not_accepted withdrawn noise"
-    " reopened inquired inquiries urged urgings supervised escalated matters incomplete double"
-    " online_visits_valid online_visits_solved online_ratings_n online_ratings_top3"
-    " handoff_visits_valid handoff_visits_solved handoff_ratings_n handoff_ratings_top3"
-).split()
+    *("accepted", "finished", "finished_in_time", "finished_ever", "finished_without_handoff"),
+    *("open", "open_overdue", "closed", "handled_24h", "answered_online", "handed_over"),
+    *("direct_base", "not_accepted", "withdrawn", "noise", "reopened", "matters"),
+    *("inquired", "inquiries", "urged", "urgings", "supervised", "escalated"),
+    *("online_visits_valid", "online_visits_solved", "online_ratings_n", "online_ratings_top3"),
+    *("handoff_visits_valid", "handoff_visits_solved"),
+    *("handoff_ratings_n", "handoff_ratings_top3", "incomplete", "double"),
+)
 HANDOFF_COUNTERS = (
-    "dispatched dispatched_lead signed signed_in_time sign_overdue returned returned_justified"
-    " resolved contacted_in_time extended recalled not_needed undeliverable"
-).split()
+    *("dispatched", "dispatched_lead", "signed", "signed_in_time", "sign_overdue"),
+    *("returned", "returned_justified", "resolved", "contacted_in_time", "extended"),
+    *("recalled", "not_needed", "undeliverable"),
+)
 PUBLIC_COUNTERS = (
-    "accepted finished open closed answered_online handed_over not_accepted withdrawn reopened"
-    " matters"
-).split()
+    *("accepted", "finished", "open", "closed", "answered_online", "handed_over"),
+    *("not_accepted", "withdrawn", "reopened", "matters"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,13 @@ def figures_document(
     """Return totals, rates and groups as they are answered."""
     total: Counter[str] = Counter()
     groups: dict[str, _Group] = {}
-    place = _placing(profile, question.by)
+    place = placing(profile, question.by) if question.by else None
     for bucket, counters in _wanted(profile, question, cells):
         total.update(counters)
         if place is not None:
             key, name = place(bucket)
             groups.setdefault(key, _Group(name)).counters.update(counters)
-    document = {"totals": _shown(total, public_only), "rates": _rates(total, public_only)}
+    document: dict[str, Any] = {"totals": _shown(total, public_only), "rates": _rates(total, public_only)}
     if place is not None:
         document["groups"] = [
             {
@@ -119,65 +120,6 @@ def _wanted(
         ):
             continue
         yield bucket, counters
-
-
-def _placing(profile: Profile, by: GroupedBy | None) -> Callable[[Bucket], tuple[str, str]] | None:
-    """Return what says to which group a bucket belongs, with the group's name."""
-    zone = ZoneInfo(profile.time_zone)
-
-    def named(codes: dict[str, str], field_name: str) -> Callable[[Bucket], tuple[str, str]]:
-        def place(bucket: Bucket) -> tuple[str, str]:
-            code = getattr(bucket, field_name)
-            return code, codes.get(code, code) if code else "未定"
-
-        return place
-
-    def local(form: str) -> Callable[[Bucket], tuple[str, str]]:
-        def place(bucket: Bucket) -> tuple[str, str]:
-            moment = datetime.strptime(bucket.hour, "%Y-%m-%dT%H").replace(tzinfo=UTC)
-            at = moment.astimezone(zone)
-            return (at.isoformat(timespec="minutes"), at.strftime(form))
-
-        return place
-
-    def day(bucket: Bucket) -> tuple[str, str]:
-        key, name = local("%Y-%m-%d")(bucket)
-        return key[:10], name
-
-    def county(bucket: Bucket) -> tuple[str, str]:
-        code = _county(profile, bucket.region)
-        return code, names["region"].get(code, code) if code else "未定"
-
-    names = _names(profile)
-    match by:
-        case None:
-            return None
-        case "hour":
-            return local("%Y-%m-%d %H:00")
-        case "day":
-            return day
-        case "region":
-            return county
-        case _:
-            return named(names[by], by)
-
-
-def _names(profile: Profile) -> dict[str, dict[str, str]]:
-    return {
-        "region": {region.code: region.name for region in profile.regions},
-        "category": {category.code: category.name for category in profile.categories},
-        "tier": {code: profile.tier(code).name for code in ("blue", "orange", "red")},
-        "department": {department.code: department.name for department in profile.departments},
-        "channel": {channel.code: channel.name for channel in profile.channels},
-    }
-
-
-def _county(profile: Profile, region: str) -> str:
-    """Townships are shown with their county: the figures of a village would name a person."""
-    for code in profile.region_path(region):
-        if profile.regions_by_code[code].level != "township":
-            return code
-    return region
 
 
 def _shown(counters: Counter[str], public_only: bool) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def _counters(
     is_missed = (_SIGNED, str(Firing.MISSED)) in handoff.fired
     counters |= {
         "signed": int(signed_at is not None),
-        "signed_in_time": int(signed_at is not None and (sign_due is None or signed_at <= sign_due)),
+        "signed_in_time": int(
+            signed_at is not None and (sign_due is None or signed_at <= sign_due)
+        ),
         "sign_overdue": int(signed_at is None and (is_missed or signed_by_window)),
         "returned_justified": int(handoff.state == HandoffState.RETURNED and is_justified),
         "extended": int(handoff.extensions > 0),

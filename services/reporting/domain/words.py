@@ -1,7 +1,6 @@
 """What states, steps and queues are called for people."""
 
 from contracts.lifecycle import Status
-from contracts.profile import Step
 from contracts.vocabulary import TaskKind
 
 STATUS_NAMES: dict[str, str] = {
@@ -20,7 +19,7 @@ STATUS_NAMES: dict[str, str] = {
     Status.CLOSED: "已归档",
 }
 
-STEP_NAMES: dict[Step, str] = {
+STEP_NAMES: dict[str, str] = {
     "received": "收到",
     "accepted": "受理",
     "handed_over": "交办",
@@ -37,7 +36,19 @@ STEP_NAMES: dict[Step, str] = {
     "not_accepted": "不予受理",
     "grouped": "合并办理",
     "danger_ring": "紧急求助",
+    "declined": "未能办理的请求",
 }
+
+DECLINED = {
+    "closed": "办件已归档，这次补充未能并入；需要时请另行求助。",
+    "finished": "办件已有结果，不能撤回。",
+    "withdrawing": "撤回已在处理中。",
+    "not_finished": "办结之后才能评价。",
+    "rated_or_closed": "这次办理已有评价，或已归档。",
+    "withdrawal": "情况紧急，值班人员决定继续办理，未予撤回。",
+    "other": "这项请求现在无法办理。",
+}
+"""Why a wish was declined, by the ground that triage gives."""
 
 WISH_NAMES = {
     "supplement.given": "补充内容",

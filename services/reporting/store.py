@@ -1,0 +1,251 @@
+"""Case documents, figures and offsets: written together, so that every figure equals a recount.
+
+One document for each partition number of the three case topics says how far each is applied; its
+version is compared and set with every batch, so whoever lost the partition to another process
+cannot write any more. All of a case's records lie in the partition of one number, and figures are
+kept apart by that number: no two processes write the same document.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from pymongo import InsertOne, UpdateOne
+
+from contracts.envelope import Event, decode
+from contracts.lifecycle import CaseState, state_of
+from contracts.topics import CASE_PARTITIONS, CASE_TOPICS
+from services.chassis.store import (
+    AlreadyThere,
+    Collection,
+    Fields,
+    Session,
+    Store,
+    compare_and_set,
+    insert_new,
+)
+from services.reporting.domain.buckets import Bucket, Figures
+from services.reporting.domain.known_case import KnownCase
+from services.reporting.domain.progress import Progress, Reached
+from services.reporting.handlers import Applied, CaseWrite
+
+MOST_FIGURES = 1_000_000
+_BUCKET_FIELDS = tuple(Bucket.__dataclass_fields__)
+
+
+class ProgressLost(Exception):
+    """The offsets are gone while this process runs: somebody removed the database. Start anew."""
+
+
+class Projection:
+    """What reporting holds, in its own database."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._cases: Collection = store.collection("cases")
+        self._figures: Collection = store.collection("figures")
+        self._progress: Collection = store.collection("progress")
+
+    async def prepare(self) -> None:
+        """Create indexes and the progress of each partition. Raises StoreUnavailable."""
+        async with self.store.answering():
+            for field in ("waits", "is_blocked"):
+                await self._cases.create_index(field)
+            await self._figures.create_index("hour")
+        rows: list[Fields] = [
+            {"_id": number, "version": 0, "topics": []} for number in range(CASE_PARTITIONS)
+        ]
+        try:
+            await insert_new(self.store, self._progress, rows)
+        except AlreadyThere:
+            return
+
+    async def progress(self, partitions: Iterable[int] | None = None) -> dict[int, Progress]:
+        """Return the progress of these partition numbers, of all if none are named.
+
+        Raises ProgressLost if one is gone.
+        """
+        wanted = sorted(set(range(CASE_PARTITIONS) if partitions is None else partitions))
+        async with self.store.answering():
+            rows = await self._progress.find({"_id": {"$in": wanted}}).to_list(len(wanted))
+        found = {row["_id"]: _progress(row) for row in rows}
+        if missing := set(wanted) - found.keys():
+            raise ProgressLost(f"of {len(missing)} partitions")
+        return found
+
+    async def known(self, case_nos: Iterable[str]) -> dict[str, KnownCase]:
+        """Read cases; those that are not held are left out."""
+        wanted = list(case_nos)
+        if not wanted:
+            return {}
+        async with self.store.answering():
+            rows = await self._cases.find({"_id": {"$in": wanted}}).to_list(len(wanted))
+        return {row["_id"]: _known(row) for row in rows}
+
+    async def write(self, applied: Applied) -> None:
+        """Write a batch in one transaction.
+
+        Raises Stale if another process went on in one of its partitions, and StoreUnavailable.
+        """
+        moves = [
+            (
+                {"_id": before.partition, "version": before.version},
+                {"$set": {"version": after.version, "topics": _topics(after)}},
+            )
+            for before, after in applied.moves
+        ]
+        cases = [_case_write(case) for case in applied.cases]
+        figures = [
+            _figure_write(partition, bucket, counters)
+            for partition, changed in applied.figures.items()
+            for bucket, counters in changed.items()
+        ]
+
+        async def work(session: Session) -> None:
+            await compare_and_set(self._progress, moves, session)
+            if cases:
+                await self._cases.bulk_write(cases, ordered=False, session=session)
+            if figures:
+                await self._figures.bulk_write(figures, ordered=False, session=session)
+
+        await self.store.in_transaction(work)
+
+    async def code_n(self, case_no: str) -> int | None:
+        """Return which retrieval code a case has; None if the case has not arrived."""
+        async with self.store.answering():
+            row = await self._cases.find_one({"_id": case_no}, {"code_n": 1})
+        return None if row is None else int(row.get("code_n", 0))
+
+    async def case(self, case_no: str) -> KnownCase | None:
+        """Return a case with its events."""
+        return (await self.known([case_no])).get(case_no)
+
+    async def figures(self, since: str | None, until: str | None) -> list[tuple[Bucket, Any]]:
+        """Return the cells of the hours from `since` up to, not including, `until`."""
+        span = {k: v for k, v in (("$gte", since), ("$lt", until)) if v is not None}
+        where: Fields = {"hour": span} if span else {}
+        async with self.store.answering():
+            rows = await self._figures.find(where).to_list(MOST_FIGURES)
+        return [(_bucket(row), Counter(row["n"])) for row in rows]
+
+    async def waiting(self, limit: int) -> list[Fields]:
+        """Return facts of cases that wait for a person or for triage, or are blocked."""
+        shown = dict.fromkeys(
+            ("tasks", "is_opened", "is_blocked", "tier", "category", "region", "accepted_at"), 1
+        )
+        rows: dict[str, Fields] = {}
+        async with self.store.answering():
+            for where in ({"waits": True}, {"is_blocked": True}):
+                found = await self._cases.find(where, shown).limit(limit).to_list(limit)
+                rows.update({row["_id"]: row for row in found})
+        return list(rows.values())
+
+    async def size(self) -> int:
+        """Return about how many cases there are."""
+        async with self.store.answering():
+            return int(await self._cases.estimated_document_count())
+
+    async def audited(self, lower: str, upper: str | None) -> list[Fields]:
+        """Return facts of the cases whose numbers lie from `lower` up to, not including, `upper`.
+
+        Bounded on both sides and sorted here: the local store reads all that matches before it
+        sorts (bus-facts).
+        """
+        span = {"$gte": lower} | ({"$lt": upper} if upper is not None else {})
+        async with self.store.answering():
+            rows = await self._cases.find({"_id": span}, {"events": 0, "counted": 0}).to_list(None)
+        return sorted(rows, key=lambda row: str(row["_id"]))
+
+    async def states(self, page: int = 200) -> AsyncIterator[CaseState]:
+        """Yield the state of every case, computed from its stored events."""
+        cursor = self._cases.find({}, {"events": 1}, batch_size=page)
+        while True:
+            async with self.store.answering():
+                rows = await cursor.to_list(page)
+            if not rows:
+                return
+            for row in rows:
+                yield state_of(row["_id"], _events(row).values())
+
+
+def _progress(row: Fields) -> Progress:
+    reached = {
+        topic["topic"]: Reached(topic["next_offset"], topic["recorded_at"])
+        for topic in row["topics"]
+    }
+    return Progress(row["_id"], row["version"], reached)
+
+
+def _topics(progress: Progress) -> list[Fields]:
+    return [
+        {"topic": topic, "next_offset": reached.next_offset, "recorded_at": reached.recorded_at}
+        for topic in CASE_TOPICS
+        if (reached := progress.reached.get(topic)) is not None
+    ]
+
+
+def _events(row: Fields) -> dict[str, Event]:
+    return {
+        key: decode(stored["type"], key.partition("~")[0], stored["data"], stored.get("trace"))
+        for key, stored in row.get("events", {}).items()
+    }
+
+
+def _known(row: Fields) -> KnownCase:
+    counted: Figures = {
+        Bucket(**dict(zip(_BUCKET_FIELDS, cell["bucket"], strict=True))): Counter(cell["n"])
+        for cell in row.get("counted", [])
+    }
+    known = KnownCase(row["_id"], _events(row), counted, is_stored=True)
+    known.blocked = dict(row.get("blocked", []))
+    return known
+
+
+def _stored(event: Event) -> Fields:
+    stored: Fields = {"type": event.type, "data": event.encoded}
+    if event.traceparent:
+        stored["trace"] = event.traceparent
+    return stored
+
+
+def _case_write(write: CaseWrite) -> InsertOne[Fields] | UpdateOne:
+    """A case's write: what is new of its events, and those of its facts that changed.
+
+    An origin (`requests.v1-3-17`) holds a dot, so what blocks a case is kept as pairs.
+    """
+    known = write.known
+    changed: Fields = {k: v for k, v in write.facts.items() if known.facts.get(k, _UNSET) != v}
+    if write.counted != known.counted or not known.is_stored:
+        changed["counted"] = [
+            {"bucket": [getattr(bucket, name) for name in _BUCKET_FIELDS], "n": dict(counters)}
+            for bucket, counters in write.counted.items()
+        ]
+    if known.blocked:
+        changed["blocked"] = [list(pair) for pair in known.blocked.items()]
+        changed["is_blocked"] = True
+    if not known.is_stored:
+        events = {key: _stored(event) for key, event in known.events.items()}
+        return InsertOne({"_id": known.case_no, **changed, "events": events})
+    changed |= {f"events.{key}": _stored(known.events[key]) for key in known.fresh}
+    update: Fields = {"$set": changed}
+    if gone := known.dropped - known.fresh:
+        update["$unset"] = {f"events.{key}": "" for key in gone}
+    return UpdateOne({"_id": known.case_no}, update)
+
+
+_UNSET = object()
+
+
+def _figure_write(partition: int, bucket: Bucket, counters: Counter[str]) -> UpdateOne:
+    return UpdateOne(
+        {"_id": f"{partition}|{bucket.key}"},
+        {
+            "$inc": {f"n.{name}": number for name, number in counters.items()},
+            "$setOnInsert": {name: getattr(bucket, name) for name in _BUCKET_FIELDS},
+        },
+        upsert=True,
+    )
+
+
+def _bucket(row: Fields) -> Bucket:
+    return Bucket(**{name: row[name] for name in _BUCKET_FIELDS})
