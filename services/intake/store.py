@@ -110,10 +110,10 @@ class Records:
             except AlreadyThere as found:
                 present = found.ids
             except Exception as error:  # noqa: BLE001 - every caller is told, none waits for ever
-                unavailable = StoreUnavailable(type(error).__name__)
+                why = str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
                 for _, written in batch.values():
                     if not written.done():
-                        written.set_exception(unavailable)
+                        written.set_exception(StoreUnavailable(why))
                 continue
             for id_, (_, written) in batch.items():
                 if written.done():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contracts.envelope import Event
 from contracts.lifecycle import CaseState, state_of
-from services.reporting.domain.buckets import Bucket, Figures, added
+from services.reporting.domain.buckets import Bucket, Figures, added, count
 from services.reporting.domain.contribution import contribution_of
 
 
@@ -36,6 +36,12 @@ def by_case(events: Iterable[Event]) -> dict[str, list[Event]]:
 def figures_of(cases: Iterable[CaseState]) -> Figures:
     """Return the figures that these cases make up."""
     return added(contribution_of(case) for case in cases)
+
+
+def add(figures: Figures, case: CaseState) -> None:
+    """Count one more case, for whoever cannot hold all of them at once."""
+    for bucket, counters in contribution_of(case).items():
+        count(figures, bucket, counters)
 
 
 def totals_of(figures: Figures) -> Counter[str]:

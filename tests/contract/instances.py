@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 INSTANTS = st.builds(
-    lambda seconds, zone: datetime.fromtimestamp(seconds, zone),
+    datetime.fromtimestamp,
     st.integers(0, 7 * 10**9) | st.floats(0, 7e9, width=32),
     _ZONES,
 )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,17 @@ from contracts.topics import REQUESTS, all_topics, partition_for
 from deploy.local import jars, kafka, launch, ports, store
 from deploy.topics import ensure_topics
 from services.chassis.bus.records import repaired_headers
+from services.chassis.clock import StoryClock
 from services.chassis.keys import KeyFile, KeyKind, new_key
+from services.chassis.store import Store
 from services.intake.app import Intake, make_intake
+from services.intake.domain.bodies import WithdrawalBody
+from services.intake.domain.wishes import record_id, wish
+from services.intake.handlers import Ports, Way, accept
+from services.intake.ledger import Breaker, Ledger
 from services.intake.settings import IntakeSettings
+from services.intake.spool import Caretaker
+from services.intake.store import Kept, Records, Runs
 
 SECRET = SecretStr("ab" * 32)
 PROFILE = load_profile("zhoukou")
@@ -497,7 +509,10 @@ async def test_without_the_store_the_log_alone_takes_it_and_without_both_nothing
             timeout_s=60,
         )
         starter = Starter(tmp_path, store.url(port), "jieyou_intake")
-        async with starter.start(kafka_url) as one, starter.start("127.0.0.1:9") as cut_off:
+        async with (
+            starter.start(kafka_url) as one,
+            starter.start("127.0.0.1:9", instance="intake-2") as cut_off,
+        ):
             await until(lambda: is_ready(one))
             launch.end([process], grace_s=0)
             answers = await asyncio.gather(*(one.submit(f"bus-alone-{n}") for n in range(5)))
@@ -512,3 +527,112 @@ async def test_without_the_store_the_log_alone_takes_it_and_without_both_nothing
             assert not await is_ready(cut_off)
     finally:
         launch.end([process], grace_s=0)
+
+
+async def test_what_a_process_left_that_died_is_published_by_another(
+    mongo_url: str, unique_name: Callable[[str], str]
+) -> None:
+    database = Store(mongo_url, unique_name("intake"))
+    records, runs = Records(database), Runs(database)
+    clock = StoryClock(datetime(2022, 1, 18, tzinfo=UTC))
+    published: list[Event] = []
+
+    async def publish(events: Sequence[Event]) -> None:
+        published.extend(events)
+
+    def caretaker(instance: str) -> tuple[Ports, Caretaker]:
+        taking = Ports(records, publish, Ledger(), Breaker(1), Breaker(1), clock, spool_limit=9)
+        return taking, Caretaker(taking, records, runs, instance)
+
+    died, its_caretaker = caretaker("intake-1")
+    other, others_caretaker = caretaker("intake-2")
+    await its_caretaker.beat()
+    left = [kept(number) for number in range(3)]
+    assert (await accept(left[0], died)).way is Way.BUS
+    await its_caretaker.beat()
+    for record in left[1:]:
+        await records.add(record, died.ledger.run, died.ledger.begin())
+    published.clear()
+
+    await others_caretaker.beat()
+    await others_caretaker.look_after()
+    clock.advance(timedelta(seconds=11))
+    await its_caretaker.beat()
+    await others_caretaker.look_after()
+    assert published == [], "the other one is alive"
+    clock.advance(timedelta(seconds=11))
+    await others_caretaker.look_after()
+    assert [event.id for event in published] == [record.event.id for record in left[1:]]
+    assert [event.encoded for event in published] == [record.event.encoded for record in left[1:]]
+    assert [run.id for run in await runs.all()] == [other.ledger.run]
+    await database.drop()
+    database.close()
+
+
+def kept(number: int) -> Kept:
+    """A citizen's withdrawal as intake remembers it."""
+    case_no = ids.case_number(b"x" * 32, "app", f"left-{number}")
+    event = wish(
+        case_no,
+        WithdrawalBody(reason=None),
+        by="citizen",
+        key="k",
+        now=datetime(2022, 1, 18, tzinfo=UTC),
+        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+    )
+    return Kept(record_id(event), "digest", None, event)
+
+
+async def test_the_process_starts_and_stops_as_it_is_told(
+    tmp_path: Path, mongo_url: str, kafka_url: str
+) -> None:
+    await ensure_topics(kafka_url, all_topics([]))
+    token, record = new_key(KeyKind.CHANNEL, "app")
+    KeyFile(tmp_path / "keys.json").save([record])
+    environment = {
+        "JIEYOU_KAFKA_URL": kafka_url,
+        "JIEYOU_MONGO_URL": mongo_url,
+        "JIEYOU_KEYS_FILE": str(tmp_path / "keys.json"),
+        "JIEYOU_CASE_SECRET": "ab" * 32,
+        "JIEYOU_PORT": str(port := ports.choose()),
+    }
+    command = [sys.executable, "-m", "services.intake"]
+    refused = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        "jieyou: JIEYOU_CODE_SECRET: is not set; set it, or name its file in "
+        "JIEYOU_CODE_SECRET_FILE"
+    ]
+    log_file = tmp_path / "intake.log"
+    environment["JIEYOU_CODE_SECRET"] = "cd" * 32
+    process = launch.start(command, log_file, environment)
+    try:
+        launch.wait_until_ready(
+            "intake",
+            process,
+            lambda: launch.answers_ok(f"http://127.0.0.1:{port}/health/ready"),
+            log_file=log_file,
+            timeout_s=30,
+        )
+        text = "王小明，电话13800001234，求助买药"
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            answer = await client.post(
+                "/v1/requests",
+                json={"text": text, "contact": {"name": "王小明", "phone": "13800001234"}},
+                headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "secret-key"},
+            )
+            assert answer.status_code == 202
+            measures = (await client.get("/metrics")).text
+        taken = 'jieyou_intake_accepted_total{type="request.submitted",way="bus"} 1.0'
+        assert taken in measures
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        launch.end([process], grace_s=0)
+    written = log_file.read_text()
+    assert answer.json()["case_no"] in written
+    for private in ("王小明", "13800001234", "买药", "secret-key", answer.json()["retrieval_code"]):
+        assert private not in written
+    assert token not in written

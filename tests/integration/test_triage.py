@@ -195,24 +195,6 @@ async def test_a_second_delivery_writes_the_same_bytes_and_decides_nothing(
     assert all(len(contents) == 1 for contents in by_id.values())
 
 
-async def test_a_second_delivery_after_a_restart_finds_the_case_in_the_store(
-    settings: TriageSettings, prepared: Path, running: Running
-) -> None:
-    submitted = await running.submit(ORANGE)
-    await running.written(submitted.data.case_no, "handoff.ordered")
-    known = running.kept.cases
-    before = (await known.load([submitted.data.case_no]))[submitted.data.case_no]
-    app, health, _ = build(settings.model_copy(update={"instance": "triage-second"}))
-    async with app.router.lifespan_context(app):
-        async with asyncio.timeout(30):
-            while any((await health.ready()).values()):
-                await asyncio.sleep(0.05)
-        await running.write(submitted)
-        await running.written(submitted.data.case_no, "handoff.ordered", 2)
-    after = (await known.load([submitted.data.case_no]))[submitted.data.case_no]
-    assert [e.encoded for e in after.events] == [e.encoded for e in before.events]
-
-
 async def test_the_whole_round_from_request_to_closed(running: Running) -> None:
     submitted = await running.submit(ORANGE)
     case_no = submitted.data.case_no
@@ -390,3 +372,21 @@ async def test_the_queue_needs_a_key_of_the_desk(running: Running) -> None:
     queue = await running.desk.get("/v1/desk/queue")
     assert queue.status_code == 200
     assert {"waiting", "cases"} <= queue.json().keys()
+
+
+async def test_a_second_delivery_after_a_restart_finds_the_case_in_the_store(
+    settings: TriageSettings, prepared: Path, running: Running
+) -> None:
+    submitted = await running.submit(ORANGE)
+    await running.written(submitted.data.case_no, "handoff.ordered")
+    known = running.kept.cases
+    before = (await known.load([submitted.data.case_no]))[submitted.data.case_no]
+    app, health, _ = build(settings.model_copy(update={"instance": "triage-second"}))
+    async with app.router.lifespan_context(app):
+        async with asyncio.timeout(30):
+            while any((await health.ready()).values()):
+                await asyncio.sleep(0.05)
+        await running.write(submitted)
+        await running.written(submitted.data.case_no, "handoff.ordered", 2)
+    after = (await known.load([submitted.data.case_no]))[submitted.data.case_no]
+    assert [e.encoded for e in after.events] == [e.encoded for e in before.events]

@@ -8,7 +8,7 @@ from typing import Any
 from contracts import handling as h
 from contracts.envelope import Event, EventData
 from contracts.ids import case_number, event_id
-from contracts.lifecycle import CaseDocument
+from contracts.lifecycle import CaseDocument, Phase
 from contracts.profile import Profile, load_profile
 from contracts.requests import (
     RatingGiven,
@@ -76,6 +76,10 @@ class Room:
     def tasks(self) -> list[str]:
         """The kinds of the open tasks."""
         return sorted(task.kind for task in self.case.tasks.values())
+
+    def phase(self) -> Phase:
+        """Where the round stands."""
+        return self.case.phase
 
     def types(self) -> list[str]:
         """The types of all events so far."""

@@ -78,7 +78,10 @@ def figures_document(
         if place is not None:
             key, name = place(bucket)
             groups.setdefault(key, _Group(name)).counters.update(counters)
-    document: dict[str, Any] = {"totals": _shown(total, public_only), "rates": _rates(total, public_only)}
+    document: dict[str, Any] = {
+        "totals": _shown(total, public_only),
+        "rates": _rates(total, public_only),
+    }
     if place is not None:
         document["groups"] = [
             {
