@@ -1,4 +1,4 @@
-"""Cases as triage writes them, for the tests of notify: real events, folded by the real contract."""
+"""Cases as triage writes them, for the tests of notify: real events by the real contract."""
 
 import secrets
 from datetime import UTC, datetime, timedelta

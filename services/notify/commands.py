@@ -94,7 +94,7 @@ class Commands:
             ):
                 raise NotPossible("对方已经收到这份交办，不用再登记电话转交。")
             work.on(kept, cause, lambda k: _sent_by(because, k, person))
-            work.cancel(because, handoff_id)
+            work.cancel(because, kept)
 
         return await self._do(handoff_id, act)
 

@@ -81,7 +81,7 @@ def take_reply(work: Work, said: DepartmentReply, *, came_late: bool) -> list[Ou
         ),
     )
     if waited:
-        published += work.cancel(because, reply.handoff_id)
+        published += work.cancel(because, kept)
     return published
 
 
@@ -140,7 +140,7 @@ def _take_back(work: Work, because: Because, handoff_id: str, decide_end: Decide
     published = work.on(kept, because.cause, decide_end)
     if kept.document.state.is_open:
         return published
-    return published + work.cancel(because, handoff_id)
+    return published + work.cancel(because, kept)
 
 
 def _tell(work: Work, event: Event) -> list[Outgoing]:

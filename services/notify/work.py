@@ -143,12 +143,14 @@ class Work:
                 self.planned.append(kept)
         return [outgoing(one) for one in kept.of_cause(cause)]
 
-    def cancel(self, because: Because, handoff_id: str) -> list[Outgoing]:
-        """Cancel what is still to be posted about a hand-off."""
+    def cancel(self, because: Because, kept: Kept[HandoffDocument]) -> list[Outgoing]:
+        """Cancel what is still to be posted about a hand-off, but for news of this very cause."""
+        own = {event.id for event in kept.of_cause(because.cause)}
         waiting = [
             one
             for one in self.deliveries.values()
-            if one.document.handoff_id == handoff_id and one.document.state == PLANNED
+            if one.document.handoff_id == kept.document.document_id
+            and one.document.tells not in own
         ]
         return self.cancel_all(because, waiting)
 

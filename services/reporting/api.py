@@ -20,6 +20,7 @@ from services.chassis.keys import KeyKind
 from services.chassis.store import StoreUnavailable
 from services.reporting import recount
 from services.reporting.domain.audit import audited, page_end
+from services.reporting.domain.buckets import Figures, added
 from services.reporting.domain.figures import Question, figures_document
 from services.reporting.domain.grouping import GroupedBy
 from services.reporting.domain.limits import Tries
@@ -71,17 +72,9 @@ class Filters:
         self.question = Question(since, until, by, region, category, tier, department, channel)
 
 
-def routes(views: Views) -> APIRouter:
-    """Return all routes."""
+def case_routes(views: Views) -> APIRouter:
+    """Return the lookup of a case by whoever has its code."""
     router = APIRouter(prefix="/v1")
-    router.include_router(_case_routes(views))
-    router.include_router(_figure_routes(views))
-    router.include_router(_operator_routes(views))
-    return router
-
-
-def _case_routes(views: Views) -> APIRouter:
-    router = APIRouter()
 
     @router.get("/cases/{case_no}")
     async def look_up(
@@ -104,8 +97,9 @@ def _case_routes(views: Views) -> APIRouter:
     return router
 
 
-def _figure_routes(views: Views) -> APIRouter:
-    router = APIRouter()
+def figure_routes(views: Views) -> APIRouter:
+    """Return the figures, for those with a key and for all, and the queues."""
+    router = APIRouter(prefix="/v1")
     asked = Tries(_PUBLIC_FIGURES_PER_MINUTE, 60.0)
 
     @router.get("/figures", dependencies=[Depends(_reader)])
@@ -141,8 +135,9 @@ def _figure_routes(views: Views) -> APIRouter:
     return router
 
 
-def _operator_routes(views: Views) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(_operator)])
+def operator_routes(views: Views) -> APIRouter:
+    """Return what the audit reads."""
+    router = APIRouter(prefix="/v1", dependencies=[Depends(_operator)])
 
     @router.get("/audit/cases")
     async def audit(
@@ -220,8 +215,8 @@ async def _recount(projection: Projection) -> dict[str, Any]:
     comparison worthless, and it is made anew."""
     for _ in range(_RECOUNT_TRIES):
         before = _versions(await projection.progress())
-        counted = recount.added([{bucket: n} for bucket, n in await projection.figures(None, None)])
-        recounted: recount.Figures = {}
+        counted = added({bucket: n} for bucket, n in await projection.figures(None, None))
+        recounted: Figures = {}
         cases = 0
         async for state in projection.states():
             recount.add(recounted, state)

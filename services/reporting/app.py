@@ -114,20 +114,10 @@ def make_reporting(
     async def begun() -> str | None:
         return trouble[0] if trouble else None
 
-    async def store_trouble() -> str | None:
-        try:
-            await store.ping()
-        except StoreUnavailable as error:
-            return str(error)
-        return None
-
-    async def bus() -> str | None:
-        return await bus_trouble(broker)
-
     health.must_live("consumer", consumer.trouble)
     health.must_be_ready("begun", begun)
-    health.must_be_ready("bus", bus)
-    health.must_be_ready("store", store_trouble)
+    health.must_be_ready("bus", lambda: bus_trouble(broker))
+    health.must_be_ready("store", lambda: store_trouble(store))
     health.must_be_ready("applying", consumer.waiting)
     app = make_app(
         "解忧 · 查询与数据",
@@ -143,7 +133,8 @@ def make_reporting(
         CodeGuard(settings.code_key),
         lambda: ends_of(consumer),
     )
-    app.include_router(api.routes(views))
+    for routes in (api.case_routes, api.figure_routes, api.operator_routes):
+        app.include_router(routes(views))
     return Reporting(app, health, background, consumer)
 
 
@@ -159,6 +150,15 @@ async def ends_of(consumer: Consumer) -> Ends | None:
     except (KafkaError, TimeoutError, OSError):
         return None
     return {(place.topic, place.partition): end for place, end in ends.items()}
+
+
+async def store_trouble(store: Store) -> str | None:
+    """Why the store cannot be used right now, or None; for readiness."""
+    try:
+        await store.ping()
+    except StoreUnavailable as error:
+        return str(error)
+    return None
 
 
 async def _prepared(projection: Projection) -> None:

@@ -7,7 +7,7 @@ kept apart by that number: no two processes write the same document.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from pymongo import InsertOne, UpdateOne

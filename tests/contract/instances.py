@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -44,7 +45,8 @@ def filled(model: type[M]) -> st.SearchStrategy[M]:
     return _models(model, filled=True)
 
 
-def _models(model: type[M], *, filled: bool) -> st.SearchStrategy[M]:
+@cache
+def _models(model: type[Any], *, filled: bool) -> st.SearchStrategy[Any]:
     fields = {name: _field(field, filled=filled) for name, field in model.model_fields.items()}
     return st.fixed_dictionaries(fields).map(lambda values: model(**values))
 

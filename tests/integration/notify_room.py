@@ -24,6 +24,8 @@ from starlette.routing import Route
 
 from contracts.envelope import Event, parse
 from contracts.feeds import FeedHandoff
+from contracts.handling import CitizenTold
+from contracts.lifecycle import CaseState, state_of
 from contracts.profile import Profile, load_profile
 from contracts.topics import (
     FEED_PARTITIONS,
@@ -32,15 +34,16 @@ from contracts.topics import (
     all_topics,
     dead_letters,
     feed,
-    partition_for,
     replies,
 )
+from contracts.triage import HandoffOrdered
 from deploy.topics import ensure_topics
 from services.chassis.bus.records import repaired_headers
 from services.chassis.keys import KeyFile, KeyKind, new_key
 from services.chassis.sweeper import TrustedClock
 from services.notify.app import Notify, make_notify
 from services.notify.settings import NotifySettings
+from tests.notify_story import CaseStory
 
 PROFILE = load_profile("zhoukou")
 SECRET = "c0" * 32
@@ -102,7 +105,7 @@ async def receiver(answer: Answerer | None = None) -> AsyncIterator[Receiver]:
     made = Receiver(f"http://127.0.0.1:{listener.getsockname()[1]}", answer=answer)
 
     async def take(request: Request) -> Response:
-        headers = {name: value for name, value in request.headers.items()}
+        headers = dict(request.headers.items())
         call = Received(request.url.path, headers, await request.body(), time.monotonic())
         made.calls.append(call)
         return await made.answer(call) if made.answer else JSONResponse({})
@@ -163,6 +166,18 @@ class Log:
         return [one for one in self.feeds if one.handoff_id == handoff_id]
 
 
+async def write(producer: AIOKafkaProducer, events: Sequence[Event]) -> None:
+    """Write events of triage."""
+    for event in events:
+        await producer.send_and_wait(
+            TRIAGE,
+            event.encoded,
+            key=event.key,
+            partition=event.partition,
+            headers=[(k, v.encode()) for k, v in event.headers().items()],
+        )
+
+
 @dataclass
 class Room:
     """A running notify, the log, and clients."""
@@ -174,14 +189,7 @@ class Room:
 
     async def say(self, *events: Event) -> None:
         """Triage writes events."""
-        for event in events:
-            await self.producer.send_and_wait(
-                TRIAGE,
-                event.encoded,
-                key=event.key,
-                partition=event.partition,
-                headers=[(k, v.encode()) for k, v in event.headers().items()],
-            )
+        await write(self.producer, events)
 
     async def reply(self, department: str, body: dict[str, Any] | bytes) -> None:
         """A department writes to its topic."""
@@ -228,10 +236,20 @@ class Building:
             consumer.assign(partitions)
             await consumer.commit(await consumer.end_offsets(partitions))
 
+    async def say(self, *events: Event) -> None:
+        """Triage writes events while no notify runs."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.kafka_url, acks="all")
+        await producer.start()
+        await write(producer, events)
+        await producer.stop()
+
     @contextlib.asynccontextmanager
     async def _consumer(self, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.kafka_url, enable_auto_commit=False, **options
+            bootstrap_servers=self.kafka_url,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            **options,
         )
         await consumer.start()
         try:
@@ -265,14 +283,8 @@ class Building:
             clock=clock or RealClock(),
         )
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka_url, acks="all")
-        async with self._consumer() as consumer, notify.app.router.lifespan_context(notify.app):
-            departments = [one.code for one in PROFILE.departments]
-            topics = [HANDLING, dead_letters("notify"), *(feed(code) for code in departments)]
-            partitions = [TopicPartition(t, n) for t in topics for n in range(_partitions(t))]
-            consumer.assign(partitions)
-            await consumer.seek_to_end(*partitions)
+        async with self._log() as log, notify.app.router.lifespan_context(notify.app):
             await producer.start()
-            log = Log(consumer)
             reading = asyncio.create_task(log.read())
             room = Room(notify, log, producer, self._clients(notify))
             try:
@@ -283,6 +295,17 @@ class Building:
                 await producer.stop()
                 for client in room.clients.values():
                     await client.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _log(self) -> AsyncIterator[Log]:
+        async with self._consumer() as consumer:
+            departments = [one.code for one in PROFILE.departments]
+            topics = [HANDLING, dead_letters("notify"), *(feed(code) for code in departments)]
+            partitions = [TopicPartition(t, n) for t in topics for n in range(_partitions(t))]
+            consumer.assign(partitions)
+            for partition in partitions:  # now, not with the first poll
+                await consumer.position(partition)
+            yield Log(consumer)
 
     def _clients(self, notify: Notify) -> dict[str, httpx.AsyncClient]:
         return {
@@ -308,12 +331,38 @@ def _partitions(topic: str) -> int:
     return 1 if topic.startswith("dead-letters.") else FEED_PARTITIONS
 
 
-def partition_of_feed(case_no: str) -> int:
-    """Where a case's hand-offs stand in a feed."""
-    return partition_for(case_no, FEED_PARTITIONS)
-
-
 def subsequence(part: Sequence[str], whole: Sequence[str]) -> bool:
     """Whether `part` stands in `whole` in this order."""
     rest = iter(whole)
     return all(one in rest for one in part)
+
+
+def handoff_of(event: Event) -> str:
+    """The hand-off that an order begins."""
+    assert isinstance(event.data, HandoffOrdered)
+    return event.data.handoff_id
+
+
+def story_now(**options: str) -> CaseStory:
+    """A case that is opened now."""
+    return CaseStory(at=datetime.now(UTC), **options)
+
+
+def state(story: CaseStory, room: Room) -> CaseState:
+    """The state of a case by triage's events and what stands on the log."""
+    return state_of(story.case_no, [*story.kept.events, *room.log.of(story.case_no)])
+
+
+async def sent(room: Room, story: CaseStory, ordered: Event) -> str:
+    """Give an order to a department with a feed and wait until it is there."""
+    await room.say(ordered)
+    handoff = handoff_of(ordered)
+    await until(lambda: bool(room.log.feed_of(handoff)))
+    await room.comes(story.case_no, "handoff.sent")
+    return handoff
+
+
+def told(room: Room, story: CaseStory) -> list[CitizenTold]:
+    """What the citizen of a case was told, in the order of the log."""
+    events = room.log.of(story.case_no, "citizen.told")
+    return [event.data for event in events if isinstance(event.data, CitizenTold)]

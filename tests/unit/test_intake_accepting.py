@@ -1,4 +1,4 @@
-"""Accepting with bus and store in every state: nothing accepted is lost, nothing taken is hidden."""
+"""Accepting with bus and store in every state: nothing accepted is lost."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ PROFILE = load_profile("zhoukou")
 MATCHER = DangerMatcher(PROFILE)
 NOW = datetime(2022, 1, 18, 8, tzinfo=UTC)
 SECRET = b"s" * 32
+TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 CASE = ids.case_number(SECRET, "app", "key")
 
 
@@ -36,12 +37,12 @@ def event_of(text: str, *, digest: str = "d1", situation: str | None = None) -> 
         matcher=MATCHER,
         code_version=1,
         accepted_at=NOW,
-        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+        traceparent=TRACE,
     )
 
 
 def wish_of(body: WishBody, key: str = "k") -> Event:
-    return wish(CASE, body, by="citizen", key=key, now=NOW, traceparent="")
+    return wish(CASE, body, by="citizen", key=key, now=NOW, traceparent=TRACE)
 
 
 def test_a_submission_reads_back_from_its_record() -> None:

@@ -57,8 +57,13 @@ def _not_blank(value: str) -> str:
 Words = Annotated[
     str, BeforeValidator(_clean), Field(max_length=TEXT_LIMIT), AfterValidator(_not_blank)
 ]
-ShortWords = Annotated[str | None, BeforeValidator(_clean_or_none), Field(max_length=100)]
-LongWords = Annotated[str | None, BeforeValidator(_clean_or_none), Field(max_length=1_000)]
+ShortWords = Annotated[
+    Annotated[str, Field(max_length=100)] | None, BeforeValidator(_clean_or_none)
+]
+Line = Annotated[Annotated[str, Field(max_length=300)] | None, BeforeValidator(_clean_or_none)]
+LongWords = Annotated[
+    Annotated[str, Field(max_length=1_000)] | None, BeforeValidator(_clean_or_none)
+]
 
 
 class Body(BaseModel):
@@ -70,7 +75,7 @@ class Body(BaseModel):
 class LocationBody(Body):
     """Where help is needed; WGS 84."""
 
-    address: Annotated[str | None, BeforeValidator(_clean_or_none), Field(max_length=300)] = None
+    address: Line = None
     lat: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
     lon: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
 
@@ -116,9 +121,7 @@ class SubmissionBody(Body):
     contact: ContactBody | None = None
     on_behalf_of: OnBehalfOfBody | None = None
     occurred_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    external_id: Annotated[str | None, BeforeValidator(_clean_or_none), Field(max_length=200)] = (
-        None
-    )
+    external_id: Line = None
     callback_url: Annotated[HttpUrl | None, Field(strict=False)] = None
 
     @field_validator("category")

@@ -23,7 +23,7 @@ def normalised(written: str) -> str | None:
     """Return the number in one form, or None if it is none that can be rung.
 
     `+86` and `0086` go, full-width digits become plain ones, a fixed number gets a hyphen after
-    its area code and before its extension.
+    its area code, an extension stands after 转.
     """
     parts = _EXTENSION.split(unicodedata.normalize("NFKC", written), maxsplit=1)
     extension = _FILLING.sub("", parts[1]) if len(parts) > 1 else ""
@@ -36,11 +36,11 @@ def normalised(written: str) -> str | None:
     if domestic != number and _AREA_CODE_WITHOUT_ZERO.fullmatch(domestic):
         domestic = "0" + domestic
     if fixed := _FIXED.fullmatch(domestic):
-        return "-".join(part for part in (fixed[1], fixed[2], extension) if part)
-    if _LOCAL.fullmatch(domestic):
-        return "-".join(part for part in (domestic, extension) if part)
+        domestic = f"{fixed[1]}-{fixed[2]}"
+    if fixed or _LOCAL.fullmatch(domestic):
+        return f"{domestic}转{extension}" if extension else domestic
     if extension:
-        return f"{domestic}-{extension}" if _SERVICE.fullmatch(domestic) else None
+        return f"{domestic}转{extension}" if _SERVICE.fullmatch(domestic) else None
     if any(plan.fullmatch(domestic) for plan in (_MOBILE, _SERVICE, _SHORT)):
         return domestic
     return number if _ABROAD.fullmatch(number) and not number.startswith("+86") else None

@@ -81,7 +81,7 @@ def _fit(matrix: scipy.sparse.csr_matrix, labels: Sequence[str], task: str) -> L
     # Rare labels count more than they are many, common ones less: the square root of balanced.
     names, counts = np.unique(labels, return_counts=True)
     weight = {
-        n: float(np.sqrt(len(labels) / len(names) / c)) for n, c in zip(names, counts, strict=True)
+        n: float(len(labels) / len(names) / c) for n, c in zip(names, counts, strict=True)
     }
     return model.fit(matrix, labels, sample_weight=[weight[label] for label in labels])
 

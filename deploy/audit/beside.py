@@ -1,0 +1,106 @@
+"""What stands beside the case topics: the departments' feeds and replies, and dead letters."""
+
+from dataclasses import dataclass, field
+
+import orjson
+from pydantic import ValidationError
+
+from contracts.feeds import REPLY, FeedHandoff, HandoffState, SignReply
+from contracts.ids import parse_case_number
+from contracts.topics import department_of
+from deploy.audit.findings import DeadLetter
+from deploy.audit.log import Place
+from services.chassis.bus import Record
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """A hand-off as a feed has it last."""
+
+    handoff_id: str
+    case_no: str
+    version: int
+    state: HandoffState
+    order: tuple[int, str, str, int]
+    """Round, role, department, attempt: a department gets one order under one id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A reply of a department, without what it says."""
+
+    cause: str
+    handoff_id: str
+    is_signature: bool
+    place: Place
+
+
+@dataclass(slots=True)
+class Beside:
+    """What was read, by case or hand-off; what a case has used is taken out."""
+
+    feeds: dict[str, dict[str, FeedEntry]] = field(default_factory=dict)
+    replies: dict[str, list[Replied]] = field(default_factory=dict)
+    dead_letters: dict[str, DeadLetter] = field(default_factory=dict)
+    """By record key, so that a letter that was written twice is one."""
+
+    def take_feed(self, record: Record) -> None:
+        """Take a feed's record in; the newest version of a hand-off stays."""
+        if record.value is None:
+            return
+        try:
+            shown = FeedHandoff.model_validate_json(record.value)
+        except ValidationError:
+            return
+        entry = FeedEntry(
+            shown.handoff_id,
+            shown.case_no,
+            shown.version,
+            shown.state,
+            (shown.round, shown.role.value, shown.department, shown.attempt),
+        )
+        own = self.feeds.setdefault(shown.case_no, {})
+        known = own.get(shown.handoff_id)
+        if known is None or known.version < entry.version:
+            own[shown.handoff_id] = entry
+
+    def take_reply(self, record: Record) -> None:
+        """Take a department's reply in; what is no reply notify puts aside."""
+        if record.value is None:
+            return
+        try:
+            reply = REPLY.validate_json(record.value)
+        except ValidationError:
+            return
+        department = department_of(record.topic)
+        place = Place(record.topic, record.partition, record.offset)
+        cause = f"reply:{department}/{reply.handoff_id}/{reply.reply_id}"
+        is_signature = isinstance(reply, SignReply)
+        self.replies.setdefault(reply.handoff_id, []).append(
+            Replied(cause, reply.handoff_id, is_signature, place)
+        )
+
+    def take_dead_letter(self, record: Record) -> None:
+        """Take a dead letter in, without its payload; one that was deleted leaves."""
+        name = f"{record.topic}/{(record.key or b'').decode('utf-8', 'replace')}"
+        if record.value is None:
+            self.dead_letters.pop(name, None)
+            return
+        self.dead_letters[name] = _letter(record)
+
+    def aside(self) -> set[tuple[str, str]]:
+        """Return (service, origin) of what lies among the dead letters."""
+        return {(one.service, one.origin) for one in self.dead_letters.values()}
+
+
+def _letter(record: Record) -> DeadLetter:
+    service = record.topic.removeprefix("dead-letters.").removesuffix(".v1")
+    try:
+        content = orjson.loads(record.value or b"")
+        origin = content["origin"]
+        place = Place(origin["topic"], origin["partition"], origin["offset"])
+        subject = (content.get("headers") or {}).get("ce_subject", "")
+        reason = str(content["reason"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return DeadLetter(service, record.origin, "is no dead letter")
+    return DeadLetter(service, place.origin, reason, parse_case_number(str(subject)))

@@ -1,0 +1,212 @@
+"""Reading topics from their beginning to an end that was noted before: no group, no commits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from contracts.envelope import TICK_KEY, ContractError, Event, parse
+from contracts.ids import parse_case_number
+from contracts.topics import CASE_TOPICS
+from services.chassis.bus import Record
+from services.chassis.bus.records import to_record
+
+REQUEST_TIMEOUT_MS = 20_000
+_STILL_SECONDS = 30.0
+"""A partition that gives nothing for so long, short of its end, is not readable."""
+_NEEDED = ("ce_specversion", "ce_type", "ce_id", "ce_subject")
+
+
+class AuditError(Exception):
+    """The audit cannot be made; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def origin(self) -> str:
+        """The name under which dead letters know it."""
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A record of a case topic, unread but for its case: thousands of them are held at a time."""
+
+    place: Place
+    case_no: str
+    headers: tuple[str, ...] = field(repr=False)
+    value: bytes | None = field(repr=False)
+
+    def event(self) -> Event:
+        """Read it. Raises ContractError."""
+        event = parse(dict(zip(_NEEDED, self.headers, strict=True)), self.value)
+        if event.partition != self.place.partition:
+            raise ContractError("partition", "is not the case's")
+        return event
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """How far each service has committed: what stands before that, it has answered for good."""
+
+    offsets: Mapping[tuple[str, str, int], int] = field(default_factory=dict)
+    """By (group, topic, partition): the offset that the group reads next."""
+
+    def has(self, group: str, place: Place) -> bool:
+        """Whether a service has handled a record."""
+        return place.offset < self.offsets.get((group, place.topic, place.partition), 0)
+
+
+Offsets = Mapping[TopicPartition, int]
+
+
+class Log:
+    """A Kafka that is read for an audit. Use it as an asynchronous context."""
+
+    def __init__(self, kafka_url: str) -> None:
+        servers = kafka_url.split(",")
+        self._url = kafka_url
+        self._admin = AIOKafkaAdminClient(
+            bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        self.partitions: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect, and see which topics there are. Raises AuditError."""
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
+                await self._admin.start()
+                await self._consumer.start()
+                described = await self._admin.describe_topics()
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._close()
+            raise AuditError(
+                f"Kafka at {self._url} does not answer ({type(error).__name__})"
+            ) from error
+        self.partitions = {
+            one["topic"]: len(one["partitions"]) for one in described if one["error_code"] == 0
+        }
+        missing = [topic for topic in CASE_TOPICS if topic not in self.partitions]
+        if missing:
+            await self._close()
+            raise AuditError(f"Kafka at {self._url} has no topic {missing[0]}: `jieyou topics`")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    def topics(self, prefix: str) -> list[str]:
+        """Return the topics whose names begin so."""
+        return sorted(name for name in self.partitions if name.startswith(prefix))
+
+    async def handled(self, groups: Iterable[str]) -> Handled:
+        """Return how far these groups have committed."""
+        offsets: dict[tuple[str, str, int], int] = {}
+        for group in groups:
+            try:
+                found = await self._admin.list_consumer_group_offsets(group)
+            except KafkaError as error:
+                reason = f"group {group} is not readable ({type(error).__name__})"
+                raise AuditError(reason) from error
+            for partition, at in found.items():
+                offsets[group, partition.topic, partition.partition] = at.offset
+        return Handled(offsets)
+
+    async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """Return the ends of the partitions of these topics as they are now."""
+        wanted = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in range(self.partitions.get(topic, 0))
+        ]
+        if not wanted:
+            return {}
+        try:
+            self._consumer.assign(wanted)
+            found: dict[TopicPartition, int] = await self._consumer.end_offsets(wanted)
+        except KafkaError as error:
+            raise AuditError(f"no end offsets ({type(error).__name__})") from error
+        return found
+
+    async def read(
+        self, ends: Offsets, starts: Offsets | None = None
+    ) -> AsyncIterator[Sequence[Record]]:
+        """Yield the records before the ends, from the beginning or from `starts`.
+
+        Raises AuditError when a partition cannot be read to its end.
+        """
+        wanted = {p: end for p, end in ends.items() if end > (starts or {}).get(p, 0)}
+        if not wanted:
+            return
+        try:
+            self._consumer.assign(list(wanted))
+            await self._consumer.seek_to_beginning(*wanted)
+            for partition, start in (starts or {}).items():
+                if partition in wanted:
+                    self._consumer.seek(partition, start)
+            async for records in self._read_assigned(wanted):
+                yield records
+        except KafkaError as error:
+            raise AuditError(f"the log is not readable ({type(error).__name__})") from error
+
+    async def _read_assigned(self, ends: Offsets) -> AsyncIterator[Sequence[Record]]:
+        loop = asyncio.get_running_loop()
+        still_since = loop.time()
+        left = set(ends)
+        while left:
+            batches = await self._consumer.getmany(*left, timeout_ms=500, max_records=2_000)
+            for partition, records in batches.items():
+                still_since = loop.time()
+                before = [one for one in records if one.offset < ends[partition]]
+                if before:
+                    yield [to_record(one) for one in before]
+            for partition in list(left):
+                if await self._consumer.position(partition) >= ends[partition]:
+                    left.discard(partition)
+            if loop.time() - still_since > _STILL_SECONDS:
+                stuck = sorted(f"{p.topic}-{p.partition}" for p in left)
+                raise AuditError(f"{stuck[0]} gives nothing before its end")
+
+
+def logged(record: Record) -> Logged | None:
+    """Return a record of a case topic with its case; None for a tick.
+
+    Raises ContractError when it names no case.
+    """
+    if record.key == TICK_KEY:
+        return None
+    case_no = parse_case_number(record.headers.get("ce_subject", ""))
+    if case_no is None:
+        raise ContractError("ce_subject", "is no case number")
+    place = Place(record.topic, record.partition, record.offset)
+    headers = tuple(record.headers.get(name, "") for name in _NEEDED)
+    return Logged(place, case_no, headers, record.value)
