@@ -43,9 +43,14 @@ def schemas() -> dict[str, dict[str, Any]]:
         found[f"replies/{act}"] = reply.model_json_schema()
     found["policies/policy"] = policies.Policy.model_json_schema()
     return {
-        name: {"$schema": _DRAFT, "$id": f"urn:jieyou:schema:{name.split('/')[-1]}:1", **schema}
+        name: {"$schema": _DRAFT, "$id": f"urn:jieyou:schema:{_plain(name)}:1", **schema}
         for name, schema in sorted(found.items())
     }
+
+
+def _plain(name: str) -> str:
+    """The name in an event's `ce_dataschema` is its type; documents are named with their group."""
+    return name.removeprefix("events/").replace("/", ".")
 
 
 def generated() -> dict[Path, str]:

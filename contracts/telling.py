@@ -177,7 +177,7 @@ def _not_accepted(context: _Context, data: EventData) -> _Said | None:
     if not isinstance(data, t.CaseNotAccepted):
         return None
     hotline = context.profile.hotlines_by_code.get("12345")
-    elsewhere = hotline.name if hotline else _SOME_DEPARTMENT
+    elsewhere = f"{hotline.code}{hotline.name}" if hotline else _SOME_DEPARTMENT
     where = data.instead or (ERASED if data.rev else elsewhere)
     fields = {"reason": _words(data.reason), "where": where}
     return _Said("not_accepted", fields, is_outcome=True)

@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-COMMANDS = ("up", "down", "status", "topics", "keys")
+COMMANDS = ("up", "down", "status", "topics", "keys", "audit")
 
 _INTERRUPTED = 130
 

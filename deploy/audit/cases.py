@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from contracts import handling as h
 from contracts import requests as r
+from contracts import triage as t
 from contracts.envelope import ContractError, Event
-from contracts.feeds import HandoffState
 from contracts.lifecycle import CaseState, Phase, documents_of, state_of
 from deploy.audit.beside import FeedEntry, Replied
 from deploy.audit.doubles import doubles_of
@@ -28,8 +28,6 @@ class CaseFile:
     case_no: str
     records: list[Logged] = field(default_factory=list)
     feeds: Mapping[str, FeedEntry] = field(default_factory=dict)
-    replies: Mapping[str, Sequence[Replied]] = field(default_factory=dict)
-    """By hand-off."""
     stored: OfCase | None = None
     dead_letters: tuple[DeadLetter, ...] = ()
 
@@ -40,7 +38,11 @@ class Beyond:
 
     handled: Handled = field(default_factory=Handled)
     aside: frozenset[tuple[str, str]] = frozenset()
+    replies: Mapping[str, Sequence[Replied]] = field(default_factory=dict)
+    """By hand-off."""
     stores_were_read: bool = False
+    feeds_since_ms: int = 0
+    """What Kafka took before that may have faded from the feeds."""
 
     def owes(self, service: str, places: Sequence[Place]) -> bool:
         """Whether a service has passed a record without putting it aside: then it has answered,
@@ -56,6 +58,8 @@ class CaseReport:
 
     case_no: str
     standing: Standing | None
+    sound_standing: Standing | None
+    """Where it would stand without its findings."""
     wait: Wait | None
     findings: frozenset[Finding]
     open_wishes: tuple[str, ...]
@@ -63,6 +67,13 @@ class CaseReport:
     is_overdue: bool
     events: int
     state: CaseState
+
+    def found(self, findings: frozenset[Finding]) -> "CaseReport":
+        """Return this report with other findings."""
+        standing = self.sound_standing
+        if findings and standing is not None:
+            standing = Standing.FAULTY
+        return replace(self, findings=findings, standing=standing)
 
 
 def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
@@ -73,17 +84,20 @@ def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
     seen = _Seen(file, beyond, state, places)
     findings = frozenset([*unreadable, *doubles_of(state, file.feeds.values()), *seen.missing()])
     parked = tuple(file.stored.parked) if file.stored else ()
-    return CaseReport(
+    standing = _standing(file, state, wait)
+    report = CaseReport(
         file.case_no,
-        _standing(file, state, wait, findings),
+        standing,
+        standing,
         wait,
-        findings,
+        frozenset(),
         _later_words(state),
         parked,
         is_overdue(state, now),
         len(state.timeline),
         state,
     )
+    return report.found(findings)
 
 
 def _read(file: CaseFile) -> tuple[list[Event], dict[str, list[Place]], list[Finding]]:
@@ -109,15 +123,11 @@ def _later_words(state: CaseState) -> tuple[str, ...]:
     return tuple(one for one in state.open_wishes if opened or one not in first)
 
 
-def _standing(
-    file: CaseFile, state: CaseState, wait: Wait | None, findings: frozenset[Finding]
-) -> Standing | None:
+def _standing(file: CaseFile, state: CaseState, wait: Wait | None) -> Standing | None:
     submitted = any(isinstance(e.data, r.RequestSubmitted) for e in state.timeline)
     accepted_by_intake = file.stored is not None and bool(file.stored.accepted)
     if not submitted and not accepted_by_intake:
         return None
-    if findings:
-        return Standing.FAULTY
     if file.dead_letters:
         return Standing.BLOCKED
     if wait is not None and wait.by_person:
@@ -155,9 +165,9 @@ class _Seen:
     def _incomplete(self) -> Iterator[tuple[FindingKind, str]]:
         """What the fold calls incomplete, but for orders that notify has yet to take in."""
         ordered = {
-            event.data.document_id if event.data.owner != TRIAGE else _handoff_of(event): event.id
+            event.data.handoff_id: event.id
             for event in self.state.timeline
-            if event.type == "handoff.ordered"
+            if isinstance(event.data, t.HandoffOrdered)
         }
         for said in self.state.incomplete:
             named = _NAMED.match(said)
@@ -215,12 +225,10 @@ class _Seen:
 
     def _replies(self) -> Iterator[tuple[FindingKind, str]]:
         """A second signature changes nothing and has no event; everything else has one."""
-        for handoff_id, said in self.file.replies.items():
-            handoff = self.state.handoffs.get(handoff_id)
-            for reply in said:
-                if handoff is not None and handoff.has_cause(reply.cause):
-                    continue
-                if handoff is not None and reply.is_signature and handoff.signed_at is not None:
+        for handoff_id, handoff in self.state.handoffs.items():
+            for reply in self.beyond.replies.get(handoff_id, ()):
+                is_repeated = reply.is_signature and handoff.signed_at is not None
+                if handoff.has_cause(reply.cause) or is_repeated:
                     continue
                 if self.beyond.owes(NOTIFY, [reply.place]):
                     what = f"{reply.place.origin} about hand-off {handoff_id}"
@@ -228,30 +236,30 @@ class _Seen:
 
     def _feeds(self) -> Iterator[tuple[FindingKind, str]]:
         is_erased = self.state.case is not None and self.state.case.erased
-        shown = {
-            event.data.document_id: event.data.seq or 0
-            for event in sorted(self.state.timeline, key=lambda e: e.data.seq or 0)
-            if isinstance(event.data, h.HandoffEvent)
-            and not isinstance(event.data, _UNSEEN_BY_DEPARTMENT)
-        }
         for handoff_id, handoff in self.state.handoffs.items():
             if handoff.sent_by != "feed" or is_erased:
                 continue
             entry = self.file.feeds.get(handoff_id)
             version = entry.version if entry else 0
-            if version < shown.get(handoff_id, 0) and not _may_have_faded(handoff.state, entry):
-                what = f"hand-off {handoff_id}: version {version} of {shown[handoff_id]}"
+            newest, written_ms = self._shown(handoff_id)
+            if version < newest and written_ms > self.beyond.feeds_since_ms:
+                what = f"hand-off {handoff_id}: version {version} of {newest}"
                 yield FindingKind.NOT_IN_FEED, what
         for handoff_id in self.file.feeds:
             if handoff_id not in self.state.handoffs:
                 yield FindingKind.UNKNOWN_IN_FEED, f"hand-off {handoff_id}"
 
-
-def _may_have_faded(state: HandoffState, entry: FeedEntry | None) -> bool:
-    """A feed keeps 30 days; of what is open the department is told again within them or not,
-    of what has ended nothing need be left."""
-    return entry is None and not state.is_open
-
-
-def _handoff_of(event: Event) -> str:
-    return str(getattr(event.data, "handoff_id", ""))
+    def _shown(self, handoff_id: str) -> tuple[int, int]:
+        """Return the version that the department must see, and when Kafka took it (ms)."""
+        own = [
+            event
+            for event in self.state.timeline
+            if event.data.document_id == handoff_id
+            and isinstance(event.data, h.HandoffEvent)
+            and not isinstance(event.data, _UNSEEN_BY_DEPARTMENT)
+        ]
+        if not own:
+            return 0, 0
+        newest = max(own, key=lambda e: e.data.seq or 0)
+        written = min(place.written_ms for place in self.places[newest.id])
+        return newest.data.seq or 0, written

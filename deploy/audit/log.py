@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from contracts.envelope import TICK_KEY, ContractError, Event, parse
 from contracts.ids import parse_case_number
 from contracts.topics import CASE_TOPICS
+from deploy.local.errors import PlatformError
 from services.chassis.bus import Record
 from services.chassis.bus.records import to_record
 
@@ -22,17 +23,18 @@ _STILL_SECONDS = 30.0
 _NEEDED = ("ce_specversion", "ce_type", "ce_id", "ce_subject")
 
 
-class AuditError(Exception):
+class AuditError(PlatformError):
     """The audit cannot be made; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands."""
+    """Where a record stands, and when Kafka took it there (ms)."""
 
     topic: str
     partition: int
     offset: int
+    written_ms: int = 0
 
     @property
     def origin(self) -> str:
@@ -207,6 +209,6 @@ def logged(record: Record) -> Logged | None:
     case_no = parse_case_number(record.headers.get("ce_subject", ""))
     if case_no is None:
         raise ContractError("ce_subject", "is no case number")
-    place = Place(record.topic, record.partition, record.offset)
+    place = Place(record.topic, record.partition, record.offset, record.timestamp_ms)
     headers = tuple(record.headers.get(name, "") for name in _NEEDED)
     return Logged(place, case_no, headers, record.value)

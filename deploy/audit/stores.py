@@ -92,4 +92,3 @@ class Stores:
             async with store.answering():
                 async for row in store.collection(collection).find(where, dict(fields)):
                     yield row
-

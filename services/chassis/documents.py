@@ -12,9 +12,8 @@ publication:
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
-from zlib import crc32
 
 from contracts.envelope import Event, decode
 from services.chassis.kept import Foldable, Kept
@@ -29,7 +28,8 @@ from services.chassis.store import (
     insert_new,
 )
 
-SHARDS = 64
+GRACE = timedelta(seconds=3)
+"""How long the process that wrote an event has to publish it itself; then the relay does."""
 
 
 D = TypeVar("D", bound=Foldable)
@@ -40,8 +40,10 @@ Publish = Callable[[Sequence[Event]], Awaitable[None]]
 class Documents(Generic[D]):
     """The documents of one kind that a service owns.
 
-    `facts` gives the fields by which people and sweepers find a document; they are derived and
-    never read back. `next_due` gives the moment at which the sweeper looks at it.
+    `facts` gives the fields by which people find a document; they are derived and never read
+    back. `next_due` gives the moment of the next deadline. One index on the moment at which
+    somebody has to look at a document serves the sweeper and the relay: each index costs every
+    write of every event.
     """
 
     def __init__(
@@ -62,9 +64,9 @@ class Documents(Generic[D]):
         self._cached = cached
 
     async def prepare(self, *indexes: str) -> None:
-        """Create the indexes that the relay, the sweeper and the named facts need."""
+        """Create the index that the relay and the sweeper need, and those of the named facts."""
         async with self.store.answering():
-            for field in ("pending_since", "next_due", "case_no", *indexes):
+            for field in ("next_due", *indexes):
                 await self.collection.create_index(field)
 
     def create(self, document_id: str, case_no: str) -> Kept[D]:
@@ -134,7 +136,6 @@ class Documents(Generic[D]):
         return {
             "_id": document.document_id,
             "case_no": document.case_no,
-            "shard": crc32(document.document_id.encode()) % SHARDS,
             "events": [_stored(event) for event in kept.events],
             **self._changing(kept, owed_by_offset),
         }
@@ -158,9 +159,17 @@ class Documents(Generic[D]):
             "version": document.seq,
             "published_through": through,
             "pending_since": pending,
-            "next_due": self._next_due(document),
+            "next_due": self.look_at(document, pending),
             **self._facts(document),
         }
+
+    def look_at(self, document: D, pending_since: datetime | None = None) -> datetime | None:
+        """Return when somebody has to look at a document: for a deadline, or to publish."""
+        due = self._next_due(document)
+        if pending_since is None:
+            return due
+        to_publish = pending_since + GRACE
+        return min(due, to_publish) if due is not None else to_publish
 
 
 def _stored(event: Event) -> Fields:
@@ -264,7 +273,7 @@ async def mark_all_published(documents: Documents[D], kept: Sequence[Kept[D]]) -
                     "version": one.stored_seq,
                     "published_through": {"$lt": one.stored_seq},
                 },
-                {"$set": {"published_through": one.stored_seq, "pending_since": None}},
+                {"$set": {"published_through": one.stored_seq, **_settled(documents, one)}},
             )
             for one in kept
         ]
@@ -296,6 +305,10 @@ async def mark_published(documents: Documents[D], kept: Kept[D]) -> None:
         await documents.collection.update_one(where, through)
         await documents.collection.update_one(
             {"_id": kept.document.document_id, "version": kept.stored_seq},
-            {"$set": {"pending_since": None}},
+            {"$set": _settled(documents, kept)},
         )
     kept.published_through = kept.stored_seq
+
+
+def _settled(documents: Documents[D], kept: Kept[D]) -> Fields:
+    return {"pending_since": None, "next_due": documents.look_at(kept.document)}

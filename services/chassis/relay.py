@@ -1,24 +1,27 @@
 """The relay: publishes what commands and deadlines left pending when their process died."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from services.chassis.clock import Clock
-from services.chassis.documents import Documents, Publish, mark_published
+from services.chassis.documents import GRACE, Documents, Publish, mark_published
 
 log = structlog.get_logger()
 
-GRACE = timedelta(seconds=3)
-"""How long the process that wrote an event has to publish it itself."""
 BATCH = 200
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 async def relay_once(documents: Documents[Any], publish: Publish, clock: Clock) -> int:
     """Publish what has been pending longer than `GRACE`; return how many documents that were."""
-    overdue = {"pending_since": {"$lt": clock.now() - GRACE}}
+    now = clock.now()
+    overdue = {
+        "next_due": {"$gt": _BEGINNING, "$lte": now},
+        "pending_since": {"$ne": None, "$lte": now - GRACE},
+    }
     waiting = await documents.find(overdue, BATCH)
     for kept in waiting:
         await publish(kept.unpublished)

@@ -44,7 +44,8 @@ async def sweep_once(
     if not clock.trusted:
         return 0
     now = clock.now()
-    due = await documents.find({"next_due": {"$gt": _BEGINNING, "$lte": now}}, SLICE)
+    where = {"next_due": {"$gt": _BEGINNING, "$lte": now}, "pending_since": None}
+    due = await documents.find(where, SLICE)
     if not due:
         return 0
     try:

@@ -41,6 +41,7 @@ _BUS_PAUSE_SECONDS = 3.0
 _STORE_PAUSE_SECONDS = 1.0
 _BUS_STOP_SECONDS = 5.0
 _PING_SECONDS = 1.0
+_PATIENT_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -66,7 +67,10 @@ def make_intake(
     """Wire the service; nothing is connected before the application's lifespan begins."""
     broker = make_broker(settings)
     publisher = Publisher(broker, settings.publish_timeout_seconds)
-    store = Store(settings.mongo_url.get_secret_value(), database, settings.store_timeout_seconds)
+    url = settings.mongo_url.get_secret_value()
+    store = Store(url, database, settings.store_timeout_seconds)
+    # Nobody waits for what a dead process left, and it can be much.
+    patient_store = Store(url, database, _PATIENT_SECONDS)
     records, runs = Records(store), Runs(store)
     store_clock = StoreClock(store.time)
 
@@ -82,7 +86,7 @@ def make_intake(
         clock=clock or store_clock,
         spool_limit=settings.spool_limit,
     )
-    caretaker = Caretaker(ports, records, runs, settings.instance)
+    caretaker = Caretaker(ports, Records(patient_store), runs, settings.instance)
     background = Background()
 
     async def connect_bus() -> None:
@@ -104,6 +108,7 @@ def make_intake(
             await stop_within(broker, _BUS_STOP_SECONDS)
             await caretaker.stop()
             store.close()
+            patient_store.close()
 
     async def store_trouble() -> str | None:
         try:

@@ -50,8 +50,14 @@ def lane_of(delivery: DeliveryDocument) -> str:
 
 
 def host_of(delivery: DeliveryDocument) -> str | None:
-    """Return the host that a delivery goes to; None for what is left for lookup."""
-    return (urlsplit(delivery.target).netloc.rpartition("@")[2] or "?") if delivery.target else None
+    """Return the host that a delivery goes to; None for what is left for lookup, `?` where the
+    address is none."""
+    if delivery.target is None:
+        return None
+    try:
+        return urlsplit(delivery.target).netloc.rpartition("@")[2] or "?"
+    except ValueError:
+        return "?"
 
 
 def _handoff_facts(handoff: HandoffDocument) -> Fields:
@@ -93,8 +99,8 @@ class NotifyStore:
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self.handoffs.prepare("department")
-        await self.deliveries.prepare("lane", "handoff_id")
+        await self.handoffs.prepare("department", "case_no")
+        await self.deliveries.prepare("lane", "handoff_id", "case_no")
 
     def _send_at(self, delivery: DeliveryDocument) -> datetime | None:
         return self._now() + self._lease if delivery.state == PLANNED else None

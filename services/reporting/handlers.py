@@ -5,9 +5,9 @@ change by what each touched case contributes now, less what was counted of it be
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -19,7 +19,7 @@ from services.chassis.bus import Record
 from services.chassis.store import Stale
 from services.chassis.telemetry import error_fields
 from services.reporting import metrics
-from services.reporting.domain.buckets import Figures, added, change
+from services.reporting.domain.buckets import Figures, Page, change, count, turned
 from services.reporting.domain.contribution import contribution_of
 from services.reporting.domain.facts import facts_of
 from services.reporting.domain.known_case import KnownCase, Taken
@@ -28,7 +28,10 @@ from services.reporting.reading import Batch, sort_out
 
 log = structlog.get_logger()
 
+K = TypeVar("K")
+V = TypeVar("V")
 _TRIES = 4
+_CACHED_PAGES = 2_000
 _NOT_FOLDED = "could not be folded"
 
 
@@ -43,14 +46,11 @@ class CaseWrite:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A batch as it is written: progress before and after, changed cases, changes of figures.
-
-    Figures stand by partition number, so that no two processes write the same document.
-    """
+    """A batch as it is written: progress before and after, changed cases, pages of figures."""
 
     moves: Sequence[tuple[Progress, Progress]]
     cases: Sequence[CaseWrite]
-    figures: dict[int, Figures]
+    pages: Sequence[Page]
 
 
 class Keeps(Protocol):
@@ -64,13 +64,18 @@ class Keeps(Protocol):
         """Read cases; those that are not held are left out."""
         ...
 
+    async def pages(self, keys: Iterable[tuple[int, str]]) -> list[Page]:
+        """Read pages of figures, by partition number and hour; new ones are left out."""
+        ...
+
     async def write(self, applied: Applied) -> None:
         """Write a batch in one transaction. Raises Stale and StoreUnavailable."""
         ...
 
 
 class Applier:
-    """Applies batches, one after another, keeping the cases touched last parsed in memory.
+    """Applies batches, one after another, keeping in memory what was touched last: cases, parsed,
+    and pages of figures.
 
     The memory holds as long as nobody else writes the same partitions, which each write finds out;
     whatever fails, it is dropped.
@@ -81,6 +86,7 @@ class Applier:
         self._dead_letters = dead_letters
         self._cached = cached_cases
         self._cases: OrderedDict[str, KnownCase] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, str], Page] = OrderedDict()
         self._progress: dict[int, Progress] = {}
 
     async def apply(self, records: Sequence[Record]) -> None:
@@ -103,6 +109,7 @@ class Applier:
 
     def _forget(self) -> None:
         self._cases.clear()
+        self._pages.clear()
         self._progress.clear()
 
     async def _apply(self, records: Sequence[Record]) -> None:
@@ -121,9 +128,14 @@ class Applier:
             (progress[number], progress[number].moved(reached))
             for number, reached in batch.reached.items()
         ]
-        await self._keeps.write(Applied(moves, writes, _changes(writes)))
+        pages = await self._turned(_changes(writes))
+        await self._keeps.write(Applied(moves, writes, pages))
         self._progress.update({after.partition: after for _, after in moves})
-        self._remember(cases.values(), writes)
+        for write in writes:
+            write.known.settle(write.facts, write.counted)
+        stored = {case_no: known for case_no, known in cases.items() if known.is_stored}
+        _remember(self._cases, stored, self._cached)
+        _remember(self._pages, {(page.partition, page.hour): page for page in pages}, _CACHED_PAGES)
 
     async def _progress_of(self, partitions: set[int]) -> dict[int, Progress]:
         if missing := partitions - self._progress.keys():
@@ -139,13 +151,12 @@ class Applier:
 
     async def _taken(self, known: KnownCase, batch: Batch) -> CaseWrite | None:
         """Take in what the batch holds of a case; None if that changes nothing."""
-        blocks_before = len(known.blocked)
         for origin, reason in batch.blocks.get(known.case_no, ()):
             known.block(origin, reason)
         taken = batch.events.get(known.case_no, ())
         for _, event in taken:
             _count(known.take(event), event)
-        if not known.has_changed and len(known.blocked) == blocks_before:
+        if not known.has_changed:
             return None
         try:
             state = state_of(known.case_no, known.events.values())
@@ -160,25 +171,31 @@ class Applier:
             known.block(record.origin, _NOT_FOLDED)
         return CaseWrite(known, known.facts, known.counted)
 
-    def _remember(self, cases: Iterable[KnownCase], writes: Sequence[CaseWrite]) -> None:
-        for write in writes:
-            write.known.facts, write.known.counted = write.facts, write.counted
-            write.known.settle()
-        for known in cases:
-            if known.is_stored:
-                self._cases[known.case_no] = known
-                self._cases.move_to_end(known.case_no)
-        while len(self._cases) > self._cached:
-            self._cases.popitem(last=False)
+    async def _turned(self, changes: dict[tuple[int, str], Figures]) -> list[Page]:
+        """Return the pages with the changes in them."""
+        pages = {key: self._pages[key] for key in changes if key in self._pages}
+        for page in await self._keeps.pages(changes.keys() - pages.keys()):
+            pages[page.partition, page.hour] = page
+        return [turned(pages.get(key, Page(*key, {})), changed) for key, changed in changes.items()]
 
 
-def _changes(writes: Sequence[CaseWrite]) -> dict[int, Figures]:
-    """What changes in the figures, by partition number."""
-    by_partition: dict[int, list[Figures]] = {}
+def _changes(writes: Sequence[CaseWrite]) -> dict[tuple[int, str], Figures]:
+    """What changes in the figures, by partition number and hour."""
+    changes: dict[tuple[int, str], Figures] = {}
     for write in writes:
-        own = by_partition.setdefault(partition_for(write.known.case_no), [])
-        own.append(change(write.known.counted, write.counted))
-    return {number: added(parts) for number, parts in by_partition.items()}
+        partition = partition_for(write.known.case_no)
+        for bucket, counters in change(write.known.counted, write.counted).items():
+            count(changes.setdefault((partition, bucket.hour), {}), bucket, counters)
+    return changes
+
+
+def _remember(cache: OrderedDict[K, V], used: Mapping[K, V], most: int) -> None:
+    """Keep what was used, the least used of others leaving."""
+    for key, value in used.items():
+        cache[key] = value
+        cache.move_to_end(key)
+    while len(cache) > most:
+        cache.popitem(last=False)
 
 
 def _count(taken: Taken, event: Event) -> None:

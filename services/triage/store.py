@@ -18,12 +18,10 @@ _TIERS = (Tier.RED, Tier.ORANGE, Tier.BLUE)
 
 
 def _facts_of_case(case: CaseDocument) -> Fields:
-    """The fields by which the desk finds a case: `queue` is its tier while somebody must act."""
-    return {
-        "queue": str(case.tier) if case.tasks else None,
-        "tasks": sorted({str(task.kind) for task in case.tasks.values()}),
-        "phase": str(case.phase),
-    }
+    """The queues in which the desk finds a case: its tier, and its tier with each kind of task."""
+    kinds = sorted({str(task.kind) for task in case.tasks.values()})
+    queues = [str(case.tier), *(f"{case.tier}/{kind}" for kind in kinds)] if kinds else []
+    return {"queues": queues}
 
 
 def _facts_of_group(group: GroupDocument) -> Fields:
@@ -68,7 +66,7 @@ class TriageStore:
 
     async def prepare(self) -> None:
         """Create what the queries need."""
-        await self.cases.prepare("queue", "tasks")
+        await self.cases.prepare("queues")
         await self.groups.prepare("is_open", "fanned_out")
         async with self.store.answering():
             await self._parked.create_index("since")
@@ -79,10 +77,8 @@ class TriageStore:
         for tier in _TIERS:
             if len(found) >= limit:
                 break
-            where: Fields = {"queue": str(tier)}
-            if kind is not None:
-                where["tasks"] = str(kind)
-            of_tier = await self.cases.find(where, limit - len(found))
+            queue = str(tier) if kind is None else f"{tier}/{kind}"
+            of_tier = await self.cases.find({"queues": queue}, limit - len(found))
             found += sorted(of_tier, key=lambda kept: _soonest(kept.document))
         return found
 
@@ -90,7 +86,7 @@ class TriageStore:
         """Return how many cases wait, by tier."""
         async with self.store.answering():
             return {
-                str(tier): await self.cases.collection.count_documents({"queue": str(tier)})
+                str(tier): await self.cases.collection.count_documents({"queues": str(tier)})
                 for tier in _TIERS
             }
 

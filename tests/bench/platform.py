@@ -30,12 +30,14 @@ class Running:
 
 
 @contextmanager
-def platform(profile: str = "zhoukou") -> Iterator[Running]:
+def platform(
+    profile: str = "zhoukou", scale: dict[str, int] | None = None
+) -> Iterator[Running]:
     """Start everything, yield it, and stop it again."""
     with tempfile.TemporaryDirectory(prefix="jieyou-") as name:
         folder = PlatformFolder(Path(name) / "home")
         folder.root.mkdir(parents=True)
-        control.start(folder, plan(folder, PlatformOptions(profile)))
+        control.start(folder, plan(folder, PlatformOptions(profile, scale or {})))
         try:
             yield Running(folder, control.addresses(folder), credentials.read_tokens(folder))
         finally:

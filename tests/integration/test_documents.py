@@ -21,9 +21,10 @@ from contracts.vocabulary import (
     Tier,
 )
 from services.chassis.clock import StoryClock
-from services.chassis.documents import Documents, Kept, Unit
+from services.chassis.documents import GRACE, Documents, Unit
 from services.chassis.due import Due, next_due
-from services.chassis.relay import GRACE, relay_once
+from services.chassis.kept import Kept
+from services.chassis.relay import relay_once
 from services.chassis.store import Stale, Store
 from services.chassis.sweeper import sweep_once
 

@@ -10,7 +10,7 @@ from contracts.lifecycle import CaseState, state_of
 from contracts.topics import CASE_PARTITIONS, HANDLING, REQUESTS, TRIAGE
 from services.chassis.bus import Record
 from services.chassis.store import Stale
-from services.reporting.domain.buckets import Figures, count
+from services.reporting.domain.buckets import Figures, Page, added
 from services.reporting.domain.known_case import KnownCase
 from services.reporting.domain.progress import Progress
 from services.reporting.handlers import Applied
@@ -69,7 +69,7 @@ class MemoryProjection:
 
     def __init__(self) -> None:
         self.cases: dict[str, KnownCase] = {}
-        self.figures: Figures = {}
+        self.kept: dict[tuple[int, str], Page] = {}
         self.moved = {number: Progress(number, 0, {}) for number in range(CASE_PARTITIONS)}
         self.fails: list[BaseException] = []
         self.writes = 0
@@ -84,6 +84,9 @@ class MemoryProjection:
         self.reads += len(found)
         return found
 
+    async def pages(self, keys: Iterable[tuple[int, str]]) -> list[Page]:
+        return [self.kept[key] for key in keys if key in self.kept]
+
     async def write(self, applied: Applied) -> None:
         if self.fails:
             raise self.fails.pop(0)
@@ -95,18 +98,14 @@ class MemoryProjection:
             self.moved[after.partition] = after
         for write in applied.cases:
             kept = deepcopy(write.known)
-            kept.facts, kept.counted = dict(write.facts), deepcopy(write.counted)
-            kept.settle()
+            kept.settle(dict(write.facts), deepcopy(write.counted))
             self.cases[kept.case_no] = kept
-        for changed in applied.figures.values():
-            for bucket, counters in changed.items():
-                count(self.figures, bucket, counters)
+        for page in applied.pages:
+            self.kept[page.partition, page.hour] = page
 
     def counted(self) -> Figures:
-        """The figures without what has gone back to 0."""
-        return {
-            bucket: +counters for bucket, counters in self.figures.items() if any(counters.values())
-        }
+        """The figures of all pages."""
+        return added(page.cells for page in self.kept.values())
 
 
 class PutAsideList:

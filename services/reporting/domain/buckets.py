@@ -37,6 +37,42 @@ Figures: TypeAlias = dict[Bucket, Counter[str]]
 """Counts by bucket. A bucket or counter that is not there is 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The figures of one partition number and hour: what is read and written as one.
+
+    Kept apart by partition number, so that no two processes write the same page.
+    """
+
+    partition: int
+    hour: str
+    cells: Figures
+
+    @property
+    def key(self) -> str:
+        """The page in one word."""
+        return page_key(self.partition, self.hour)
+
+
+def page_key(partition: int, hour: str) -> str:
+    """Return the name of a page."""
+    return f"{partition}|{hour}"
+
+
+def turned(page: Page, changed: Figures) -> Page:
+    """Return a page with changes added, without what has gone back to 0."""
+    cells = dict(page.cells)
+    for bucket, counters in changed.items():
+        counts = Counter(cells.get(bucket, Counter()))
+        counts.update(counters)
+        kept = Counter({name: number for name, number in counts.items() if number})
+        if kept:
+            cells[bucket] = kept
+        else:
+            cells.pop(bucket, None)
+    return Page(page.partition, page.hour, cells)
+
+
 def hour_of(moment: datetime) -> str:
     """Return the hour in which a moment lies, in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H")

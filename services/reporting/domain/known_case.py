@@ -21,7 +21,7 @@ class Taken(Enum):
 
 @dataclass(slots=True)
 class KnownCase:
-    """A case with its events by key. The fresh and dropped keys are what is not stored yet.
+    """A case with its events by key, what was counted of it, and what blocks it.
 
     An event has its id as key. Other bytes under the same id and `rev` are kept beside it, so that
     the state, which says `double` of them, is the same whichever came first; a redaction drops
@@ -34,13 +34,8 @@ class KnownCase:
     facts: dict[str, object] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     is_stored: bool = False
-    fresh: set[str] = field(default_factory=set)
-    dropped: set[str] = field(default_factory=set)
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether there is something that is not stored yet."""
-        return bool(self.fresh or self.dropped)
+    has_changed: bool = False
+    """Whether it holds something that is not stored yet."""
 
     def take(self, event: Event) -> Taken:
         """Take an event in. Its place among those held follows from its fields alone."""
@@ -53,8 +48,6 @@ class KnownCase:
         if event.data.rev > known.data.rev:
             for key in list(self._beside(event.id)):
                 del self.events[key]
-                self.fresh.discard(key)
-                self.dropped.add(key)
             self._put(event.id, event)
             return Taken.NEW
         beside = f"{event.id}{_SEPARATOR}{crc32(event.encoded):08x}"
@@ -65,18 +58,17 @@ class KnownCase:
 
     def block(self, origin: str, reason: str) -> None:
         """Mark the case: a record of it was put aside. `reason` is a phrase of the code."""
+        self.has_changed |= origin not in self.blocked
         self.blocked.setdefault(origin, reason)
 
-    def settle(self) -> None:
-        """What was fresh is stored now."""
-        self.fresh.clear()
-        self.dropped.clear()
-        self.is_stored = True
+    def settle(self, facts: dict[str, object], counted: Figures) -> None:
+        """All of it is stored now, with these facts and this contribution."""
+        self.facts, self.counted = facts, counted
+        self.has_changed, self.is_stored = False, True
 
     def _put(self, key: str, event: Event) -> None:
         self.events[key] = event
-        self.fresh.add(key)
-        self.dropped.discard(key)
+        self.has_changed = True
 
     def _beside(self, event_id: str) -> Iterator[str]:
         prefix = event_id + _SEPARATOR

@@ -28,7 +28,7 @@ from services.triage.domain.reasons import Reasons
 
 MODEL_FOLDER = Path(__file__).resolve().parent.parent / "model"
 
-RED_BOUND = 0.4  # a missed red costs more than a false one: less than one half is enough
+RED_BOUND = 0.25  # a missed red costs more than a false one: far less than one half is enough
 CHOSEN = 1.2  # log-odds that the citizen's own choice adds to a category
 # Whose eyes and hands are needed on the spot (mission: dialysis, labour and infant food never).
 _ON_THE_SPOT = frozenset({"trapped", "violence", "missing", "traffic", "suicide", "fire"})

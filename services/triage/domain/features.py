@@ -16,7 +16,7 @@ from contracts.danger import Danger
 from contracts.text import Normalised, normalise
 
 BUCKETS = 1 << 17
-LONGEST = 4  # characters of the longest n-gram
+LONGEST = 3  # characters of the longest n-gram
 READ = 700  # characters looked at: the first 500 and the last 200 of a longer text
 VERSION = "features-1"
 
@@ -140,7 +140,7 @@ def features(prepared: str, danger: Danger | None, rarity: Floats) -> Features:
     present = np.flatnonzero(extra)
     return Features(
         np.concatenate([columns, BUCKETS + present]),
-        np.concatenate([values, extra[present] * np.float32(0.4)]),
+        np.concatenate([values, extra[present] * np.float32(0.2)]),
     )
 
 

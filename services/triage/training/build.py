@@ -30,7 +30,7 @@ from services.triage.training.generate import REQUESTS, SEED
 
 MODEL = Path(__file__).resolve().parent.parent / "model"
 PROFILE = "zhoukou"  # its danger lexicon gives the danger features
-STRENGTH = {"category": 6.0, "tier": 6.0, "kind": 6.0, "hotline": 6.0}
+STRENGTH = 6.0  # inverse of the penalty
 FEWEST = 2  # requests a bucket must stand in
 FOLDS = 5
 
@@ -76,13 +76,11 @@ def _matrix(rows: Sequence[Any]) -> scipy.sparse.csr_matrix:
     )
 
 
-def _fit(matrix: scipy.sparse.csr_matrix, labels: Sequence[str], task: str) -> LogisticRegression:
-    model = LogisticRegression(C=STRENGTH[task], max_iter=300, tol=1e-3)
-    # Rare labels count more than they are many, common ones less: the square root of balanced.
+def _fit(matrix: scipy.sparse.csr_matrix, labels: Sequence[str]) -> LogisticRegression:
+    model = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-3)
+    # All labels weigh the same in sum: how many of each we wrote says nothing about the world.
     names, counts = np.unique(labels, return_counts=True)
-    weight = {
-        n: float(len(labels) / len(names) / c) for n, c in zip(names, counts, strict=True)
-    }
+    weight = {n: float(len(labels) / len(names) / c) for n, c in zip(names, counts, strict=True)}
     return model.fit(matrix, labels, sample_weight=[weight[label] for label in labels])
 
 
@@ -93,7 +91,7 @@ def _temperature(rows: Rows, task: str) -> tuple[float, float]:
     names = np.unique(labels)
     scores = np.zeros((len(labels), len(names)))
     for train, test in GroupKFold(FOLDS).split(rows.matrix, labels, rows.seeds):
-        model = _fit(rows.matrix[train], list(labels[train]), task)
+        model = _fit(rows.matrix[train], list(labels[train]))
         columns = [list(names).index(name) for name in model.classes_]
         scores[np.ix_(test, columns)] = _scores(model, rows.matrix[test])
     truth = np.searchsorted(names, labels)
@@ -118,7 +116,7 @@ def build(folder: Path = MODEL) -> dict[str, Any]:
     rows = read()
     parts, biases, tasks = [], [], {}
     for task in TASKS:
-        model = _fit(rows.matrix, rows.labels[task], task)
+        model = _fit(rows.matrix, rows.labels[task])
         temperature, right = _temperature(rows, task)
         parts.append(model.coef_.T.astype(np.float32))
         biases.append(model.intercept_.astype(np.float32))
@@ -126,7 +124,6 @@ def build(folder: Path = MODEL) -> dict[str, Any]:
             "labels": [str(name) for name in model.classes_],
             "temperature": temperature,
             "right_on_unseen_seeds": round(right, 4),
-            "strength": STRENGTH[task],
         }
     weights = np.concatenate(parts, axis=1)
     bias = np.concatenate(biases)
@@ -152,7 +149,7 @@ def _card(rows: Rows, tasks: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": f"linear-{digest[:8]}",
         "features": VERSION,
-        "method": "multinomial logistic regression on hashed character n-grams (1-4), danger signs"
+        "method": "multinomial logistic regression on hashed character n-grams (1-3), danger signs"
         " and form; weights in 8 bits; confidences scaled by a temperature fitted on unseen seeds",
         "requests": len(rows.seeds),
         "requests_sha256": digest,
@@ -160,6 +157,7 @@ def _card(rows: Rows, tasks: dict[str, Any]) -> dict[str, Any]:
         "seed": SEED,
         "danger_lexicon": PROFILE,
         "combinations": sorted(map(list, set(zip(*(rows.labels[t] for t in TASKS), strict=True)))),
+        "strength": STRENGTH,
         "tasks": tasks,
         "made_with": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
         "texts": "written for this project and combined by services/triage/training/generate.py;"
