@@ -20,7 +20,7 @@ from services.chassis.keys import KeyKind
 from services.chassis.store import StoreUnavailable
 from services.reporting import recount
 from services.reporting.domain.audit import audited, page_end
-from services.reporting.domain.buckets import Figures, added
+from services.reporting.domain.buckets import Figures
 from services.reporting.domain.figures import Question, figures_document
 from services.reporting.domain.grouping import GroupedBy
 from services.reporting.domain.limits import Tries
@@ -215,7 +215,7 @@ async def _recount(projection: Projection) -> dict[str, Any]:
     comparison worthless, and it is made anew."""
     for _ in range(_RECOUNT_TRIES):
         before = _versions(await projection.progress())
-        counted = added({bucket: n} for bucket, n in await projection.figures(None, None))
+        counted = await projection.figures(None, None)
         recounted: Figures = {}
         cases = 0
         async for state in projection.states():

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 
 from contracts.profile import Profile, ProfileError, load_profile
-from contracts.topics import CASE_PARTITIONS, CASE_TOPICS
+from contracts.topics import CASE_TOPICS
 from services.chassis.backoff import backoff_seconds
 from services.chassis.bus import (
     Consumer,
@@ -32,15 +30,14 @@ from services.chassis.settings import PREFIX, load, refuse
 from services.chassis.store import Store, StoreUnavailable
 from services.reporting import api
 from services.reporting.alignment import AnotherLog, align
-from services.reporting.domain.progress import Ends
 from services.reporting.handlers import Applier
+from services.reporting.log_ends import LogEnds
 from services.reporting.lookup import CodeGuard
 from services.reporting.settings import ReportingSettings
 from services.reporting.store import Projection
 
 GROUP = "reporting"
 _BUS_STOP_SECONDS = 5.0
-_ENDS_SECONDS = 2.0
 _LONGEST_WAIT_SECONDS = 5.0
 
 log = structlog.get_logger()
@@ -72,6 +69,7 @@ def make_reporting(
     projection = Projection(store)
     dead_letters = DeadLetters(publisher, settings.service)
     applier = Applier(projection, dead_letters, settings.cached_cases)
+    ends = LogEnds(settings.kafka_url)
     background, health = Background(), Health()
     trouble: list[str] = ["not begun"]
 
@@ -108,6 +106,7 @@ def make_reporting(
             yield
         finally:
             await background.stop()
+            await ends.stop()
             await stop_within(broker, _BUS_STOP_SECONDS)
             store.close()
 
@@ -131,25 +130,11 @@ def make_reporting(
         projection,
         clock or SystemClock(),
         CodeGuard(settings.code_key),
-        lambda: ends_of(consumer),
+        ends.read,
     )
     for routes in (api.case_routes, api.figure_routes, api.operator_routes):
         app.include_router(routes(views))
     return Reporting(app, health, background, consumer)
-
-
-async def ends_of(consumer: Consumer) -> Ends | None:
-    """Ask the log where each case topic ends, in all partitions; None if it does not answer."""
-    client = consumer.subscriber.consumer
-    if client is None:
-        return None
-    places = [TopicPartition(topic, n) for topic in CASE_TOPICS for n in range(CASE_PARTITIONS)]
-    try:
-        async with asyncio.timeout(_ENDS_SECONDS):
-            ends = await client.end_offsets(places)
-    except (KafkaError, TimeoutError, OSError):
-        return None
-    return {(place.topic, place.partition): end for place, end in ends.items()}
 
 
 async def store_trouble(store: Store) -> str | None:

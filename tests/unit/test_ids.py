@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contracts import ids
@@ -13,6 +13,7 @@ NUMBERS = st.text(string.ascii_letters, min_size=1).map(
     lambda key: ids.case_number(SECRET, "app", key)
 )
 CHARACTERS = st.sampled_from(ids.ALPHABET)
+UNHURRIED = settings(deadline=None)
 PLACES = st.integers(0, ids.CASE_NUMBER_LENGTH - 1)
 
 
@@ -32,6 +33,7 @@ def test_numbers_codes_and_ids_are_the_committed_ones() -> None:
 
 
 @given(NUMBERS)
+@UNHURRIED
 def test_a_number_has_60_bits_and_a_check_character(number: str) -> None:
     assert len(number) == ids.CASE_NUMBER_LENGTH
     assert set(number) <= set(ids.ALPHABET)
@@ -39,6 +41,7 @@ def test_a_number_has_60_bits_and_a_check_character(number: str) -> None:
 
 
 @given(NUMBERS, PLACES, CHARACTERS)
+@UNHURRIED
 def test_every_single_wrong_character_is_found(number: str, place: int, character: str) -> None:
     assume(number[place] != character)
     wrong = number[:place] + character + number[place + 1 :]
@@ -60,6 +63,7 @@ def test_every_swap_of_neighbours_is_found_except_0_with_z() -> None:
 
 
 @given(NUMBERS)
+@UNHURRIED
 def test_a_swap_with_the_check_character_is_found_too(number: str) -> None:
     last, check = number[-2], number[-1]
     assume(last != check and {last, check} != {"0", "Z"})
@@ -67,6 +71,7 @@ def test_a_swap_with_the_check_character_is_found_too(number: str) -> None:
 
 
 @given(NUMBERS, st.sampled_from(["-", " ", "–", "—", "_", ".", "\u3000", "\n"]))
+@UNHURRIED
 def test_a_number_is_read_as_people_write_it(number: str, separator: str) -> None:
     written = separator.join(ids.spoken(number).split("-")).lower()
     assert ids.parse_case_number(f" {written}{separator}") == number
@@ -82,6 +87,7 @@ def test_what_is_no_number_is_not_read(written: str) -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.text())
+@UNHURRIED
 def test_channel_and_key_do_not_run_into_each_other(a: str, b: str, c: str, d: str) -> None:
     assume((a, b) != (c, d))
     assume(not any("\ud800" <= x <= "\udfff" for x in a + b + c + d))
@@ -94,6 +100,7 @@ def test_another_secret_gives_another_number() -> None:
 
 
 @given(NUMBERS)
+@UNHURRIED
 def test_a_retrieval_code_opens_its_own_case_only(number: str) -> None:
     code = ids.retrieval_code(SECRET, number)
     assert len(code) == ids.RETRIEVAL_CODE_LENGTH

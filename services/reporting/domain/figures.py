@@ -1,7 +1,7 @@
 """Figures as they are asked for: a span of hours, filters, groups, with the rates of each."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from contracts.lifecycle import Status
 from contracts.profile import Profile
 from contracts.vocabulary import TaskKind
-from services.reporting.domain.buckets import Bucket, hour_of
+from services.reporting.domain.buckets import Bucket, Figures, hour_of
 from services.reporting.domain.grouping import GroupedBy, placing
 from services.reporting.domain.rates import rates_of
 from services.reporting.domain.words import QUEUE_NAMES, STATUS_NAMES
@@ -65,7 +65,7 @@ class _Group:
 def figures_document(
     profile: Profile,
     question: Question,
-    cells: Iterable[tuple[Bucket, Counter[str]]],
+    figures: Figures,
     *,
     public_only: bool = False,
 ) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def figures_document(
     total: Counter[str] = Counter()
     groups: dict[str, _Group] = {}
     place = placing(profile, question.by) if question.by else None
-    for bucket, counters in _wanted(profile, question, cells):
+    for bucket, counters in _wanted(profile, question, figures):
         total.update(counters)
         if place is not None:
             key, name = place(bucket)
@@ -101,7 +101,7 @@ def _floor(moment: datetime) -> datetime:
 
 
 def _wanted(
-    profile: Profile, question: Question, cells: Iterable[tuple[Bucket, Counter[str]]]
+    profile: Profile, question: Question, figures: Figures
 ) -> Iterator[tuple[Bucket, Counter[str]]]:
     """A region's figures hold those of all below it; the other filters are exact."""
     exact = {
@@ -110,7 +110,7 @@ def _wanted(
         if (value := getattr(question, name)) is not None
     }
     since, until = question.hours()
-    for bucket, counters in cells:
+    for bucket, counters in figures.items():
         if since is not None and bucket.hour < since:
             continue
         if until is not None and bucket.hour >= until:

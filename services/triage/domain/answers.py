@@ -89,7 +89,9 @@ def _returned(
     occasion: Occasion, kept: Kept[CaseDocument], returned: h.HandoffReturned
 ) -> list[Event]:
     case = kept.document
-    if _open_order(case, returned.handoff_id) is None or case.phase != Phase.ORDERED:
+    if _open_order(case, returned.handoff_id) is None:
+        return []
+    if case.phase not in (Phase.OPEN, Phase.ORDERED):
         return []
     if returned.handoff_id in case.withdrawing:
         return _recalled(occasion, kept, returned.handoff_id)
