@@ -178,7 +178,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
     if not path.is_file():
         path = Path(name_or_path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - it is a safe loader
     except FileNotFoundError:
         known = ", ".join(shipped_profiles())
         raise ProfileError(f"{path}: no such profile; give a path or one of: {known}") from None

@@ -108,11 +108,8 @@ def _clock(key: str, clocks: Clocks) -> Iterator[Mistake]:
     if clocks.handed_over > clocks.told:
         yield f"{key}.handed_over", f"{clocks.handed_over} is after told ({clocks.told}); lower it"
     if clocks.handed_over + clocks.result > clocks.told:
-        yield (
-            f"{key}.result",
-            f"handed_over {clocks.handed_over} + result {clocks.result} passes told"
-            f" ({clocks.told}); lower one or raise told",
-        )
+        sums = f"handed_over {clocks.handed_over} + result {clocks.result}"
+        yield f"{key}.result", f"{sums} passes told ({clocks.told}); lower one or raise told"
     for name, value in (("signed", clocks.signed), ("return_window", clocks.return_window)):
         if value > clocks.result:
             yield f"{key}.{name}", f"{value} is longer than result ({clocks.result}); lower it"

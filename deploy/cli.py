@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-COMMANDS = ("up", "down", "status", "topics", "keys", "audit")
+COMMANDS = ("up", "down", "status", "topics", "keys", "demo", "audit", "replay")
 
 _INTERRUPTED = 130
 

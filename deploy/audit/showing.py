@@ -156,7 +156,9 @@ def print_story(case_no: str, events: list[Event], console: Console | None = Non
     status = STATUS_NAMES.get(state.status, state.status)
     table = Table(title=f"办件 {spoken(case_no)} · {status}", title_justify="left")
     for heading in ("lc", "时间（UTC）", "轮", "事件", "文档", "序号", "起因"):
-        table.add_column(heading)
+        table.add_column(
+            heading, no_wrap=True, overflow="ellipsis" if heading == "起因" else "fold"
+        )
     for event in state.timeline:
         data = event.data
         document = "办件" if data.document_id == case_no else data.document_id[:8]
@@ -167,7 +169,7 @@ def print_story(case_no: str, events: list[Event], console: Console | None = Non
             event.type + (f" rev {data.rev}" if data.rev else ""),
             document,
             str(data.seq or "—"),
-            shown_cause(data.caused_by)[:24],
+            shown_cause(data.caused_by),
         )
     console.print(table)
     for said in (*state.incomplete, *state.double):

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         name="audit",
-        help="逐件核对事件日志与数据库：每件在哪、缺什么、什么重复；有误时退出码为 1。",
+        help="逐件核对日志与数据库：每件在哪、缺什么、什么重复；有误时退出码为 1。",
     )(audit)
 
 

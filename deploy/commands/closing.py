@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from contracts.profile import Profile
+from contracts.profile_parts import CategoryCode
 from deploy.simulators.play import Played
 from deploy.simulators.stories.story import Story
 from deploy.simulators.tale import Tale
@@ -19,7 +21,7 @@ from deploy.simulators.verdict import Verdict
 
 _WIDTH = 100
 _MOST_LINES = 8
-_NAMED = ("policy", "transport", "health_code", "medical")
+_NAMED: tuple[CategoryCode, ...] = ("policy", "transport", "health_code", "medical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ class Closing:
     by_category: Mapping[str, int]
     addresses: Mapping[str, str]
     view: Mapping[str, Any] | None
+
+    @property
+    def is_mix_right(self) -> bool:
+        """Whether the final categories are those of the requests that were played."""
+        played = Counter(one.request.true_category for one in self.played.room.plans.values())
+        return dict(played) == {code: n for code, n in self.by_category.items() if n}
 
     def show(self, console: Console) -> None:
         """Print it, no wider than 100 columns."""
@@ -57,9 +65,9 @@ class Closing:
         rates = self.played.figures["rates"]
         table = _table("来源与本次运行", "", "来源（真实）", "本次（模拟）")
         table.add_row("求助总数", str(source.requests), str(totals["accepted"]))
-        for code in _NAMED:
-            name = self.profile.categories_by_code[code].name
-            own, run = source.by_category[code], self.by_category.get(code, 0)
+        for named in _NAMED:
+            name = self.profile.categories_by_code[named].name
+            own, run = source.by_category[named], self.by_category.get(named, 0)
             table.add_row(f"　{name}", str(own), _beside(run, own))
         rest = {code: n for code, n in self.by_category.items() if code not in _NAMED}
         run_rest = sum(rest.values())
@@ -68,13 +76,12 @@ class Closing:
         names = self.profile.categories_by_code
         parts = "、".join(f"{names[code].name}{rest.get(code, 0)}" for code in split)
         table.add_row("　　其中（分法是我们的）", "未公布", parts)
-        for title, percent, code in (
-            ("24小时处理率", source.handled_within_24_hours_percent, "handled_24h"),
-            ("办结率", source.finished_percent, "finished"),
-        ):
-            table.add_row(title, f"{percent}%", _rate(rates[code]))
+        handled, finished = source.handled_within_24_hours_percent, source.finished_percent
+        table.add_row("24小时处理率", f"{handled}%", _rate(rates["handled_24h"]))
+        table.add_row("办结率", f"{finished}%", _rate(rates["finished"]))
         corrected = sum(self.tale.corrected.values())
-        table.add_row("自动归类经值班席更正", "—", f"{corrected} 件，更正后类别与故事一致")
+        agrees = "一致" if self.is_mix_right else "[red]不一致[/]"
+        table.add_row("自动归类后经值班席更正", "—", f"{corrected} 件，更正后与来源分类{agrees}")
         return table
 
     def _twists(self) -> Table:
@@ -105,9 +112,7 @@ class Closing:
     def _rates(self) -> Table:
         rates = self.played.figures["rates"]
         table = _table("满意与解决（在线答复与部门办理不合并计算）", "", "在线答复", "部门办理")
-        table.add_row(
-            "满意率", _rate(rates["online_satisfied"]), _rate(rates["handoff_satisfied"])
-        )
+        table.add_row("满意率", _rate(rates["online_satisfied"]), _rate(rates["handoff_satisfied"]))
         table.add_row("解决率", _rate(rates["online_solved"]), _rate(rates["handoff_solved"]))
         table.add_row("重办率", _rate(rates["reopened"]), "")
         table.add_row("按时办结率", _rate(rates["finished_in_time"]), "")
@@ -123,11 +128,15 @@ class Closing:
         recounted = "与日志重新计数完全一致" if verdict.are_figures_right else "与重新计数不同"
         table.add_row("数据", recounted, _mark(verdict.are_figures_right))
         table.add_row("丢失", str(verdict.lost), _mark(verdict.lost == 0))
-        repeated = f"{verdict.doubled}（重复送达的消息 {played.repeated_messages} 条，均只生效一次）"
+        repeated = (
+            f"{verdict.doubled}（重复送达的消息 {played.repeated_messages} 条，均只生效一次）"
+        )
         table.add_row("重复", repeated, _mark(verdict.doubled == 0))
         letters = f"{len(audit.dead_letters)}（日志共 {audit.events} 个事件）"
         table.add_row("死信", letters, _mark(not audit.dead_letters))
-        table.add_row("审计 jieyou audit", "干净" if audit.is_clean else "有问题", _mark(audit.is_clean))
+        table.add_row(
+            "审计 jieyou audit", "干净" if audit.is_clean else "有问题", _mark(audit.is_clean)
+        )
         speed = len(played.room.accepted) / max(played.seconds, 0.001)
         pace = f"{played.seconds:.1f} 秒，每秒 {speed:.1f} 件走完全程；重发 {played.retries} 次"
         table.add_row("用时（本机）", pace, "")

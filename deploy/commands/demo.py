@@ -1,4 +1,4 @@
-"""`jieyou demo`: play the Zhoukou channel through a platform of its own, and check what came of it."""
+"""`jieyou demo`: play the Zhoukou channel through a platform of its own, and check the outcome."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
-    from deploy.local.control import Addresses
+    from contracts.profile import Profile
     from deploy.local.folders import PlatformFolder
-    from deploy.simulators.play import Played
+    from deploy.simulators.calls import Calls
+    from deploy.simulators.play import Platform, Played
     from deploy.simulators.receiver import ReceiverServer
+    from deploy.simulators.stories.story import Story
+    from deploy.simulators.tale import Tale
 
 PROFILE = "zhoukou"
 _MARK = "demo-folder"
 _JOURNALS = "clients"
+_LONGEST_TIMELINE = 16
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,7 @@ def demo(
     limit: Annotated[int | None, typer.Option(min=1, help="只演前若干份求助。")] = None,
     timeout: Annotated[int, typer.Option(min=10, help="最多演多少秒。")] = 240,
 ) -> None:
-    """Exit code 0 only if every case is closed, figures equal the recount and the audit is clean."""
+    """Exit code 0 only if all cases are closed, figures equal the recount, the audit is clean."""
     from rich.console import Console
 
     from deploy.local.folders import PlatformFolder
@@ -112,7 +114,11 @@ def _platform(folder: PlatformFolder, server: ReceiverServer) -> Iterator[None]:
 
 
 def _run(
-    folder: PlatformFolder, server: ReceiverServer, console: Console, limit: int | None, seconds: int
+    folder: PlatformFolder,
+    server: ReceiverServer,
+    console: Console,
+    limit: int | None,
+    seconds: int,
 ) -> bool:
     import asyncio
 
@@ -124,17 +130,19 @@ def _run(
 
     try:
         return asyncio.run(_play(folder, server, console, limit, seconds))
-    except* TooSlow as group:
-        for error in group.exceptions:
-            if isinstance(error, TooSlow):
-                console.print(still_open(error.still_open), style="red")
-    except* (NotAccepted, AuditError) as group:
-        raise PlatformError(str(group.exceptions[0])) from None
-    return False
+    except TooSlow as error:
+        console.print(still_open(error.still_open), style="red", highlight=False)
+        return False
+    except (NotAccepted, AuditError) as error:
+        raise PlatformError(str(error)) from error
 
 
 async def _play(
-    folder: PlatformFolder, server: ReceiverServer, console: Console, limit: int | None, seconds: int
+    folder: PlatformFolder,
+    server: ReceiverServer,
+    console: Console,
+    limit: int | None,
+    seconds: int,
 ) -> bool:
     from contracts.profile import load_profile
     from deploy.local import control, credentials
@@ -143,20 +151,81 @@ async def _play(
 
     profile, story = load_profile(PROFILE), load_story()
     addresses = control.addresses(folder)
-    secret = bytes.fromhex((folder.secrets / credentials.WEBHOOK_SECRET).read_text().strip())
     platform = Platform(
         kafka_url=addresses.kafka_url,
         services={name: urls[0] for name, urls in addresses.services.items()},
         tokens=credentials.read_tokens(folder),
-        webhook_keys={
-            CHANNEL: _webhook_key(secret, "channel", CHANNEL),
-            **{
-                one.code: _webhook_key(secret, "department", one.code)
-                for one in profile.departments
-            },
-        },
+        webhook_keys=_webhook_keys(folder, CHANNEL, [one.code for one in profile.departments]),
     )
-    requests = story.requests[:limit]
-    play = Play(platform, profile, story, requests, server, folder.root / _JOURNALS, console)
+    play = Play(
+        platform=platform,
+        profile=profile,
+        story=story,
+        requests=story.requests[:limit],
+        server=server,
+        folder=folder.root / _JOURNALS,
+        console=console,
+    )
     played = await play.run(seconds)
-    return await _close(addresses, platform.tokens, played, console)
+    return await _close(platform, addresses.mongo_url, profile, story, played, console)
+
+
+async def _close(
+    platform: Platform,
+    mongo_url: str,
+    profile: Profile,
+    story: Story,
+    played: Played,
+    console: Console,
+) -> bool:
+    """Check everything, show the closing screen, and return whether all is as it must be."""
+    from deploy.commands.closing import Closing
+    from deploy.simulators.calls import Calls
+    from deploy.simulators.tale import Tale
+    from deploy.simulators.verdict import judge
+
+    hotlines = frozenset(one.code for one in profile.departments if one.kind == "hotline")
+    tale = Tale(hotlines)
+    address = platform.services["reporting"]
+    token = next(iter(platform.tokens["operator"].values()))
+    async with Calls(address, token=token) as reporting, Calls(address) as lookup:
+        with console.status("核对：读日志，重新计数，审计……"):
+            verdict = await judge(
+                platform.kafka_url, mongo_url, reporting, profile, played, on_case=tale.add
+            )
+            figures = (await reporting.get("/v1/figures?by=category")).document
+            view = await _richest(lookup, played, tale)
+    closing = Closing(
+        story=story,
+        profile=profile,
+        played=played,
+        tale=tale,
+        verdict=verdict,
+        by_category={one["key"]: one["totals"]["accepted"] for one in figures["groups"]},
+        addresses={**platform.services, "kafka": platform.kafka_url},
+        view=view,
+    )
+    closing.show(console)
+    return verdict.is_good and closing.is_mix_right
+
+
+async def _richest(lookup: Calls, played: Played, tale: Tale) -> dict[str, Any] | None:
+    """Look up the most eventful cases as their citizens would; return that with most to read."""
+    views = []
+    for case_no in tale.most_eventful(among=12):
+        known = played.room.accepted.get(case_no)
+        if known is not None:
+            answer = await lookup.get(f"/v1/cases/{case_no}", {"Retrieval-Code": known.code})
+            views.append(answer.document)
+    readable = [view for view in views if len(view.get("timeline", ())) <= _LONGEST_TIMELINE]
+    return max(readable, key=lambda view: len(view["timeline"]), default=None)
+
+
+def _webhook_keys(folder: PlatformFolder, channel: str, departments: list[str]) -> dict[str, str]:
+    """Return the keys by which the receivers check webhooks, as an operator gives them out."""
+    from deploy.local.credentials import WEBHOOK_SECRET
+    from services.notify.domain.webhooks import printed, receiver_key
+
+    secret = bytes.fromhex((folder.secrets / WEBHOOK_SECRET).read_text(encoding="ascii").strip())
+    keys = {code: printed(receiver_key(secret, "department", code)) for code in departments}
+    return {**keys, channel: printed(receiver_key(secret, "channel", channel))}

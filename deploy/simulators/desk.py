@@ -70,7 +70,9 @@ class Desk:
         """Put up the policies that answers quote."""
         calls = next(iter(self.clerks.triage.values()))
         for entry in story.policies:
-            form = entry.policy.model_dump(mode="json", exclude={"policy_id", "version"})
+            form = entry.policy.model_dump(
+                mode="json", exclude={"policy_id", "version"}, exclude_none=True
+            )
             answer = await calls.put(f"/v1/desk/policies/{entry.policy.policy_id}", form)
             if not answer.is_taken:
                 raise RuntimeError(f"policy {entry.policy.policy_id} was refused: {answer.why}")

@@ -85,7 +85,10 @@ class Play:
             self._desk = await self._staff_desk()
             await self._desk.publish_policies(self.story)
             began = time.monotonic()
-            figures = await self._until_over(seconds)
+            try:
+                figures = await self._until_over(seconds)
+            except ExceptionGroup as group:
+                raise _first_of(group) from group
             return Played(
                 room=self._room,
                 figures=figures,
@@ -201,3 +204,9 @@ class Play:
     def _receive(self, name: str, receiver: Receiver) -> None:
         self._receivers.append(receiver)
         self.server.add(name, receiver)
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the error that ended a play: the others are what it took along."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first

@@ -40,9 +40,7 @@ class Tale:
     def add(self, state: CaseState) -> None:
         """Count one case."""
         twists = {
-            name
-            for event in state.timeline
-            if (name := _EVENTS.get(type(event.data))) is not None
+            name for event in state.timeline if (name := _EVENTS.get(type(event.data))) is not None
         }
         orders = state.case.orders.values() if state.case is not None else ()
         if any(order.role == Role.LEAD for order in orders):
@@ -60,7 +58,9 @@ class Tale:
         self._count_correction(state)
 
     def _count_correction(self, state: CaseState) -> None:
-        opened = next((e.data for e in state.timeline if isinstance(e.data, triage.CaseOpened)), None)
+        opened = next(
+            (e.data for e in state.timeline if isinstance(e.data, triage.CaseOpened)), None
+        )
         decision = state.case.decision if state.case is not None else None
         if opened is not None and decision and opened.decision.category != decision.category:
             self.corrected[decision.category] += 1

@@ -83,7 +83,7 @@ async def judge(
     for by in questions:
         path = "/v1/figures" if by is None else f"/v1/figures?by={by}"
         shown = (await reporting.get(path)).document
-        document = figures_document(profile, Question(by=by), recounted.items())
+        document = figures_document(profile, Question(by=by), recounted)
         counted = orjson.loads(orjson.dumps(document))
         await asyncio.sleep(0)
         for part in _COMPARED:

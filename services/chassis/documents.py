@@ -90,15 +90,26 @@ class Documents(Generic[D]):
     def remembered(self, ids: Iterable[str]) -> dict[str, Kept[D]]:
         """Return those documents that are in the cache. For the service's handler loop alone.
 
-        A cached document may be behind a person's command; `save` finds that out.
+        A cached document may be behind a person's command; `save` finds that out, of one that
+        nothing was recorded on too: what seemed to mean nothing may mean something by now.
         """
         known: dict[str, Kept[D]] = {}
         for document_id in ids:
             kept = self._cache.get(document_id)
             if kept is not None:
                 self._cache.move_to_end(document_id)
+                kept.is_remembered = True
                 known[document_id] = kept
         return known
+
+    async def check_still_stored(self, kept: Sequence[Kept[D]]) -> None:
+        """Raise Stale if the store has another version of one of these documents."""
+        versions = {one.document.document_id: one.stored_seq for one in kept}
+        async with self.store.answering():
+            cursor = self.collection.find({"_id": {"$in": list(versions)}}, {"version": 1})
+            stored = {row["_id"]: row["version"] for row in await cursor.to_list(len(versions))}
+        if stored != versions:
+            raise Stale("a remembered document is behind the store")
 
     async def cached(self, ids: Iterable[str]) -> dict[str, Kept[D]]:
         """Like `load`, through the cache. For the service's handler loop alone."""
@@ -204,6 +215,7 @@ class Unit:
         decide again (new documents that were inserted alone stay and are found by their causes).
         """
         try:
+            await self._check_unchanged()
             await self._write()
         except AlreadyThere as error:
             self.forget()
@@ -218,11 +230,22 @@ class Unit:
                 kept.stored_seq = kept.document.seq
             if self._owed:
                 documents.remember([kept])
+            else:
+                documents.forget([kept])  # what the handler loop remembers is behind by now
 
     def forget(self) -> None:
         """Drop the unit's documents from the cache: they hold what was not stored."""
         for documents, kept in self._kept:
             documents.forget([kept])
+
+    async def _check_unchanged(self) -> None:
+        """What is written is compared as it is set; what is only remembered is compared here."""
+        unchanged: dict[int, tuple[Documents[Any], list[Kept[Any]]]] = {}
+        for documents, kept in self._kept:
+            if kept.is_remembered and not kept.fresh:
+                unchanged.setdefault(id(documents), (documents, []))[1].append(kept)
+        for documents, remembered in unchanged.values():
+            await documents.check_still_stored(remembered)
 
     async def _write(self) -> None:
         inserts: dict[int, tuple[Collection, list[Fields]]] = {}

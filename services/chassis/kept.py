@@ -32,6 +32,8 @@ class Kept(Generic[D]):
         self.events = events
         self.stored_seq = document.seq
         self.published_through = published_through
+        self.is_remembered = False
+        """Whether it comes from a cache, so that the store may hold a newer one."""
 
     @property
     def is_new(self) -> bool:

@@ -112,7 +112,9 @@ class Commands:
                 case_no = kept.document.case_no
                 work.take_deliveries(await documents.deliveries_of([case_no]))
             elif handoffs.is_waiting_to_be_sent(kept.document):
-                work.take_deliveries(await documents.planned_for([handoff_id]))
+                case_no = kept.document.case_no
+                waiting = await documents.deliveries_of([case_no], only_planned=True)
+                work.take_deliveries(waiting)
             act(work)
             try:
                 await unit.save()

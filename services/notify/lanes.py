@@ -41,7 +41,7 @@ class Lanes:
         self._lanes: dict[str, list[InHand]] = {}
         self._ready: dict[str, deque[str]] = {}
         self._under_way: dict[str, InHand] = {}
-        self._to_host: dict[str, int] = {}
+        self._in_flight: dict[str, set[str]] = {}
         self._ids: set[str] = set()
 
     def __len__(self) -> int:
@@ -78,19 +78,26 @@ class Lanes:
             lanes = self._ready[host]
             while (
                 lanes
-                and len(self._under_way) < self._at_once
-                and self._to_host.get(host, 0) < self._per_host
+                and sum(map(len, self._in_flight.values())) < self._at_once
+                and len(self._in_flight.get(host, ())) < self._per_host
             ):
                 lane = lanes.popleft()
                 one = heapq.heappop(self._lanes[lane])
                 self._under_way[lane] = one
-                self._to_host[one.host] = self._to_host.get(one.host, 0) + 1
+                self._in_flight.setdefault(one.host, set()).add(lane)
                 begun.append(one)
             if not lanes:
                 del self._ready[host]
         for host in list(self._ready)[:1]:  # looked at first this time, last the next
             self._ready[host] = self._ready.pop(host)
         return begun
+
+    def answered(self, one: InHand) -> None:
+        """The host has answered: its slot is free, though the lane waits until that is settled."""
+        lanes = self._in_flight.get(one.host, set())
+        lanes.discard(one.lane)
+        if not lanes:
+            self._in_flight.pop(one.host, None)
 
     def in_lane(self, one: InHand) -> list[str]:
         """Return the ids of a delivery and of all that stand behind it in its lane."""
@@ -100,11 +107,9 @@ class Lanes:
     def done(self, one: InHand, *, drop_lane: bool = False) -> list[str]:
         """A delivery is settled, or put off: then `drop_lane`, for what follows must wait for it.
         Returns the ids of what was dropped from the lane besides it."""
+        self.answered(one)
         lane = one.lane
         self._under_way.pop(lane, None)
-        self._to_host[one.host] -= 1
-        if not self._to_host[one.host]:
-            del self._to_host[one.host]
         self._ids.discard(one.kept.document.document_id)
         waiting = self._lanes.get(lane, [])
         dropped: list[str] = []

@@ -88,20 +88,18 @@ class Loading:
     async def _load_cancellable(self, work: Work, inputs: Sequence[Read]) -> None:
         """Read what recalls, ends, replies and erasures may find still to be posted."""
         departments = self._place.departments
-        by_http = {
-            handoff_id
-            for handoff_id, kept in work.handoffs.items()
+        cases = {
+            kept.document.case_no
+            for kept in work.handoffs.values()
             if not departments.takes_feed(kept.document.department)
         }
-        erased = {
+        cases |= {
             one.data.case_no
             for one in inputs
             if isinstance(one, Event) and isinstance(one.data, t.CaseErased)
         }
-        documents = self._place.documents
-        waiting = await documents.planned_for(by_http)
-        waiting += await documents.deliveries_of(erased, only_planned=True)
-        work.take_deliveries({one.document.document_id: one for one in waiting}.values())
+        waiting = await self._place.documents.deliveries_of(cases, only_planned=True)
+        work.take_deliveries(waiting)
 
     async def _load_leads(self, work: Work, inputs: Sequence[Read]) -> None:
         """Read who leads the cases whose withdrawal came too late: the event does not say."""

@@ -61,6 +61,7 @@ class Sender:
         self._profile = profile
         self._clock = clock
         self._scan_seconds = settings.scan_seconds
+        self._scan_every = timedelta(seconds=settings.scan_seconds)
         self._instance = settings.instance
         self._lanes = Lanes(settings.sends_at_once, settings.sends_per_target, _MOST_IN_MEMORY)
         self._wake = asyncio.Event()
@@ -136,8 +137,8 @@ class Sender:
         """Begin at the heads of lanes that have a slot and nothing earlier in the store."""
         begun = self._lanes.take()
         try:
-            lanes = [one.lane for one in begun]
-            waiting = await self._documents.waiting_in(lanes) if lanes else {}
+            cases = [one.kept.document.case_no for one in begun]
+            waiting = await self._documents.waiting_for(cases) if cases else {}
             while begun:
                 one = begun[0]
                 await self._begin_one(one, _first_of(one, waiting.get(one.lane, [])))
@@ -158,8 +159,11 @@ class Sender:
             task.add_done_callback(self._attempts.discard)
 
     async def _put_behind(self, one: InHand, first: Waiting) -> None:
+        """Wait for an earlier one that is not in hand here: until it is tried again, or, where
+        nobody has tried it yet, a moment, since whoever planned it is sending it now."""
+        until = first.next_due if first.attempts else real_time() + self._scan_every
         behind = self._lanes.in_lane(one)
-        await self._documents.postpone(behind, first.next_due + _AFTER_THE_ONE_BEFORE)
+        await self._documents.postpone(behind, until + _AFTER_THE_ONE_BEFORE)
         self._lanes.done(one, drop_lane=True)
 
     async def _attempt(self, one: InHand) -> None:
@@ -176,6 +180,8 @@ class Sender:
                 attempted = await self._poster.post(message)
         metrics.POST_SECONDS.labels(delivery.purpose).observe(time.monotonic() - began)
         metrics.ATTEMPTS.labels(delivery.purpose, attempted.failure or "none").inc()
+        self._lanes.answered(one)
+        self._wake.set()
         self._done.put_nowait(_Done(one, attempted))
 
     def _message(self, delivery: DeliveryDocument) -> Message | None:

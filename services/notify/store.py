@@ -35,6 +35,7 @@ class Waiting:
 
     delivery_id: str
     order: int
+    attempts: int
     next_due: datetime
 
     @property
@@ -121,20 +122,12 @@ class NotifyStore:
             where["state"] = PLANNED
         return await self.deliveries.find(where, _MOST_OF_A_CASE * len(wanted))
 
-    async def planned_for(self, handoff_ids: Iterable[str]) -> list[Kept[DeliveryDocument]]:
-        """Return what is still to be posted about some hand-offs."""
-        wanted = sorted(set(handoff_ids))
-        if not wanted:
-            return []
-        where = {"handoff_id": {"$in": wanted}, "state": PLANNED}
-        return await self.deliveries.find(where, _MOST_OF_A_CASE)
-
     async def channels_of(self, case_nos: Iterable[str]) -> dict[str, str]:
         """Return the channel of each case that has been told something by callback."""
         wanted = sorted(set(case_nos))
         if not wanted:
             return {}
-        where = {"lane": {"$in": wanted}, "channel": {"$ne": None}}
+        where = {"case_no": {"$in": wanted}, "channel": {"$ne": None}}
         fields = {"case_no": 1, "channel": 1}
         async with self.store.answering():
             cursor = self.deliveries.collection.find(where, fields)
@@ -166,16 +159,16 @@ class NotifyStore:
         kept = await self.deliveries.load(attempts)
         return [Leased(one, attempts[document_id]) for document_id, one in kept.items()]
 
-    async def waiting_in(self, lanes: Iterable[str]) -> dict[str, list[Waiting]]:
-        """Return what is planned in each of some lanes, the first to go first."""
-        where = {"lane": {"$in": sorted(set(lanes))}, "state": PLANNED}
-        fields = {"lane": 1, "order": 1, "next_due": 1}
+    async def waiting_for(self, case_nos: Iterable[str]) -> dict[str, list[Waiting]]:
+        """Return what is planned in each lane of some cases, the first to go first."""
+        where = {"case_no": {"$in": sorted(set(case_nos))}, "state": PLANNED}
+        fields = {"lane": 1, "order": 1, "attempts": 1, "next_due": 1}
         async with self.store.answering():
             found = await self.deliveries.collection.find(where, fields).to_list(_MOST_OF_A_CASE)
         waiting: dict[str, list[Waiting]] = {}
         for one in found:
             waiting.setdefault(one["lane"], []).append(
-                Waiting(one["_id"], one["order"], one["next_due"])
+                Waiting(one["_id"], one["order"], one["attempts"], one["next_due"])
             )
         return {lane: sorted(them, key=lambda w: w.place) for lane, them in waiting.items()}
 

@@ -1,8 +1,8 @@
 """HTTP of reporting: case lookup, figures, queues, and what the audit reads."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -81,7 +81,7 @@ def case_routes(views: Views) -> APIRouter:
         request: Request, case_no: str, retrieval_code: Annotated[str | None, Header()] = None
     ) -> Response:
         """查询：凭编号和查询码查看办理经过。"""
-        address = request.client.host if request.client else ""
+        address = _address(request)
         number = views.codes.number(case_no, retrieval_code, address)
         try:
             code_n = await views.projection.code_n(number) if number else None
@@ -115,7 +115,7 @@ def figure_routes(views: Views) -> APIRouter:
         by: Literal["category", "region", "day"] | None = None,
     ) -> Response:
         """公开数据：总体情况，无需密钥。"""
-        address, now = request.client.host if request.client else "", _seconds(views.clock)
+        address, now = _address(request), time.monotonic()
         if wait := asked.wait_seconds(address, now):
             raise TooManyRequests(wait)
         asked.note(address, now)
@@ -227,7 +227,11 @@ async def _recount(projection: Projection) -> dict[str, Any]:
                 "is_stable": True,
                 "is_equal": not found,
                 "cases": cases,
-                "differences": [asdict(one) for one in found],
+                "differences": [
+                    {**one.bucket._asdict(), "counter": one.counter, "counted": one.counted}
+                    | {"recounted": one.recounted}
+                    for one in found
+                ],
             }
     return {"is_stable": False, "is_equal": None, "cases": cases, "differences": []}
 
@@ -240,9 +244,8 @@ def _hour(hour: str | None) -> str | None:
     return f"{hour}:00:00Z" if hour else None
 
 
-def _seconds(clock: Clock) -> float:
-    moment: datetime = clock.now()
-    return moment.timestamp()
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _away() -> Unavailable:

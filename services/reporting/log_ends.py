@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -11,7 +10,6 @@ from contracts.topics import CASE_PARTITIONS, CASE_TOPICS
 from services.reporting.domain.progress import Ends
 
 _ANSWERS_WITHIN_SECONDS = 2.0
-_GOOD_FOR_SECONDS = 0.05
 _PLACES = [TopicPartition(topic, n) for topic in CASE_TOPICS for n in range(CASE_PARTITIONS)]
 
 
@@ -23,24 +21,17 @@ class LogEnds:
         self._kafka_url = kafka_url
         self._client: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
-        self._read_at = -_GOOD_FOR_SECONDS
-        self._ends: Ends | None = None
 
     async def read(self) -> Ends | None:
         """Return the end of each topic and partition; None if Kafka does not answer."""
         async with self._lock:
-            if time.monotonic() - self._read_at < _GOOD_FOR_SECONDS:
-                return self._ends
             try:
                 async with asyncio.timeout(_ANSWERS_WITHIN_SECONDS):
                     ends = await (await self._connected()).end_offsets(_PLACES)
             except (KafkaError, TimeoutError, OSError):
                 await self._disconnect()
-                self._ends = None
-            else:
-                self._ends = {(place.topic, place.partition): end for place, end in ends.items()}
-            self._read_at = time.monotonic()
-            return self._ends
+                return None
+            return {(place.topic, place.partition): end for place, end in ends.items()}
 
     async def stop(self) -> None:
         """Close the connection."""

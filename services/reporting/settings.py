@@ -14,7 +14,7 @@ class ReportingSettings(ServiceSettings):
 
     code_secret: HexSecret
     batch_records: int = Field(1_000, ge=1, le=5_000, examples=["1000"])
-    batch_pause_seconds: float = Field(0.1, ge=0, le=5, examples=["0.1"])
+    batch_pause_seconds: float = Field(0.3, ge=0, le=5, examples=["0.3"])
     """Waited after a batch that was not full: what happens to a case comes in bursts, and a case
     that is written once for five events costs a fifth."""
     cached_cases: int = Field(3_000, ge=1, le=200_000, examples=["3000"])

@@ -8,7 +8,6 @@ kept apart by that number: whoever has the partition writes cases and pages of f
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import astuple
 
 from pymongo import InsertOne, ReplaceOne
 
@@ -46,8 +45,7 @@ class Projection:
     async def prepare(self) -> None:
         """Create indexes and the progress of each partition. Raises StoreUnavailable."""
         async with self.store.answering():
-            for field in ("waits", "is_blocked"):
-                await self._cases.create_index(field)
+            await self._cases.create_index("waits")
             await self._figures.create_index("hour")
         rows: list[Fields] = [
             {"_id": number, "version": 0, "topics": []} for number in range(CASE_PARTITIONS)
@@ -137,12 +135,8 @@ class Projection:
         shown = dict.fromkeys(
             ("tasks", "is_opened", "is_blocked", "tier", "category", "region", "accepted_at"), 1
         )
-        rows: dict[str, Fields] = {}
         async with self.store.answering():
-            for where in ({"waits": True}, {"is_blocked": True}):
-                found = await self._cases.find(where, shown).limit(limit).to_list(limit)
-                rows.update({row["_id"]: row for row in found})
-        return list(rows.values())
+            return await self._cases.find({"waits": True}, shown).limit(limit).to_list(limit)
 
     async def size(self) -> int:
         """Return about how many cases there are."""
@@ -219,7 +213,8 @@ def _case_write(write: CaseWrite) -> InsertOne[Fields] | ReplaceOne[Fields]:
         "events": {key: _stored(event) for key, event in known.events.items()},
     }
     if known.blocked:  # origins hold dots, so they can be no field names
-        row |= {"blocked": [list(pair) for pair in known.blocked.items()], "is_blocked": True}
+        row["blocked"] = [list(pair) for pair in known.blocked.items()]
+        row["is_blocked"] = row["waits"] = True
     return ReplaceOne({"_id": known.case_no}, row) if known.is_stored else InsertOne(row)
 
 
@@ -237,10 +232,7 @@ def _page(row: Fields) -> Page:
 
 
 def _cells(figures: Figures) -> list[Fields]:
-    return [
-        {"bucket": list(astuple(bucket)), "n": dict(counters)}
-        for bucket, counters in figures.items()
-    ]
+    return [{"bucket": list(bucket), "n": dict(counters)} for bucket, counters in figures.items()]
 
 
 def _figures(cells: Iterable[Fields]) -> Figures:

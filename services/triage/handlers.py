@@ -41,6 +41,8 @@ _ANSWERED_REPORTS = (
     h.HandoffDeadlineFired,
     h.DeliveryExhausted,
 )
+_OUTCOME_STEPS = frozenset({"answered", "resolved", "not_accepted", "withdrawn"})
+"""Only the telling of an outcome means something for a case; most messages tell of other steps."""
 
 
 @dataclass(slots=True)
@@ -145,6 +147,8 @@ def read(record: Record) -> Event | None:
         return event if data.rev == 0 else None
     if isinstance(data, h.HandoffSent):
         return event if data.by != "feed" and data.rev == 0 else None
+    if isinstance(data, h.CitizenTold | h.DeliveryExhausted) and data.step not in _OUTCOME_STEPS:
+        return None
     return event if isinstance(data, _ANSWERED_REPORTS) and data.rev == 0 else None
 
 

@@ -9,7 +9,13 @@ import pytest
 from contracts.envelope import Event
 from contracts.ids import case_number
 from contracts.lifecycle import CaseDocument
-from contracts.triage import CaseContacted, CaseDeadlineFired, CaseOpened, DeskAsked
+from contracts.triage import (
+    CaseContacted,
+    CaseDeadlineFired,
+    CaseOpened,
+    CaseSeen,
+    DeskAsked,
+)
 from contracts.vocabulary import (
     Deadline,
     DeadlineKind,
@@ -295,3 +301,41 @@ async def test_ids_of_events_tell_documents_and_causes_apart(
     assert twice[0].id != twice[1].id
     again = opened(cases)
     assert again.events[0].id == kept.events[0].id
+
+
+async def test_a_remembered_document_that_was_changed_elsewhere_is_stale_though_nothing_was_decided(
+    store: Store, cases: Documents[CaseDocument]
+) -> None:
+    kept = opened(cases)
+    handler = Unit(store, owed_by_offset=True)
+    handler.add(cases, kept)
+    await handler.save()
+    case_no = kept.document.case_no
+    elsewhere: Documents[CaseDocument] = Documents(store, "cases", CaseDocument, next_due)
+    changed = (await elsewhere.load([case_no]))[case_no]
+    changed.record(CaseSeen, cause="command:1", now=NOW, person="a")
+    command = Unit(store, owed_by_offset=False)
+    command.add(elsewhere, changed)
+    await command.save()
+
+    later = Unit(store, owed_by_offset=True)
+    later.add(cases, cases.remembered([case_no])[case_no])
+    with pytest.raises(Stale):
+        await later.save()
+    assert cases.remembered([case_no]) == {}
+
+
+async def test_a_command_makes_its_own_process_forget_what_it_changed(
+    store: Store, cases: Documents[CaseDocument]
+) -> None:
+    kept = opened(cases)
+    handler = Unit(store, owed_by_offset=True)
+    handler.add(cases, kept)
+    await handler.save()
+    case_no = kept.document.case_no
+    changed = (await cases.load([case_no]))[case_no]
+    changed.record(CaseSeen, cause="command:1", now=NOW, person="a")
+    command = Unit(store, owed_by_offset=False)
+    command.add(cases, changed)
+    await command.save()
+    assert cases.remembered([case_no]) == {}

@@ -103,7 +103,7 @@ async def test_a_lane_shows_what_is_planned_in_the_order_of_the_case(
     story = CaseStory(callback_url=URL)
     first, second = planned(documents, story.opened()), planned(documents, story.answered())
     await save(documents, second, first)
-    waiting = await documents.waiting_in([story.case_no, "another"])
+    waiting = await documents.waiting_for([story.case_no, "another"])
     ids = [one.delivery_id for one in waiting[story.case_no]]
     assert ids == [first.document.document_id, second.document.document_id]
     assert set(waiting) == {story.case_no}

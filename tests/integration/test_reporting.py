@@ -1,9 +1,11 @@
 """Reporting against a real Kafka and a real store: applied once, equal to a recount, rebuilt."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +24,8 @@ from services.chassis.store import Store
 from services.reporting import recount
 from services.reporting.app import make_reporting
 from services.reporting.domain.buckets import Figures
-from services.reporting.handlers import Applier
+from services.reporting.domain.progress import Reached
+from services.reporting.handlers import Applied, Applier
 from services.reporting.settings import ReportingSettings
 from services.reporting.store import Projection
 from tests.contract.histories import MARKER, History
@@ -32,8 +35,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROFILE = load_profile("zhoukou")
 CODE_SECRET = "c0" * 32
-SPAN = {"from": "2022-01-01T00:00:00Z", "to": "2022-03-01T00:00:00Z"}
-"""The hours of the histories: what other tests write to the same topics lies in other years."""
+START = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(days=random.randrange(2_000))
+SPAN = {"from": START.isoformat(), "to": (START + timedelta(days=2)).isoformat()}
+"""The hours of this run's histories: what others write to the same topics lies elsewhere."""
 
 
 @dataclass
@@ -50,6 +54,17 @@ class Running:
     async def look_up(self, case_no: str, code: str | None = None) -> httpx.Response:
         code = code or ids.retrieval_code(bytes.fromhex(CODE_SECRET), case_no)
         return await self.client.get(f"/v1/cases/{case_no}", headers={"Retrieval-Code": code})
+
+    async def audited(self) -> dict[str, Any]:
+        """All pages of the audit, by case number; no case may stand in two."""
+        found: dict[str, Any] = {}
+        after: str | None = ""
+        while after is not None:
+            page = (await self.get("/v1/audit/cases", after=after)).json()
+            assert not found.keys() & {case["case_no"] for case in page["cases"]}
+            found |= {case["case_no"]: case for case in page["cases"]}
+            after = page["next"]
+        return found
 
     async def until_current(self) -> dict[str, Any]:
         """The figures of the histories' hours, once nothing is unread."""
@@ -144,7 +159,7 @@ async def running(place: Place, write: Write) -> AsyncIterator[Running]:
         yield running
 
 
-HISTORIES = [history(seed) for seed in range(30)]
+HISTORIES = [history(seed, start=START) for seed in range(30)]
 
 
 def _expected(histories: Iterable[History]) -> Figures:
@@ -225,18 +240,11 @@ async def test_keys_open_what_is_theirs(running: Running) -> None:
 async def test_the_audit_lists_every_case_once_and_what_it_lacks(
     running: Running, write: Write
 ) -> None:
-    lacking = history(500)
+    lacking = history(500, start=START)
     await write([event for event in lacking.events if event.type != "case.opened"])
     await running.until_current()
 
-    found: dict[str, Any] = {}
-    after: str | None = ""
-    while after is not None:
-        page = (await running.get("/v1/audit/cases", after=after)).json()
-        assert not found.keys() & {case["case_no"] for case in page["cases"]}
-        found |= {case["case_no"]: case for case in page["cases"]}
-        after = page["next"]
-
+    found = await running.audited()
     assert {one.case_no for one in HISTORIES} <= found.keys()
     assert found[HISTORIES[0].case_no]["incomplete"] == []
     assert found[lacking.case_no]["incomplete"] != []
@@ -247,7 +255,10 @@ async def test_the_audit_lists_every_case_once_and_what_it_lacks(
 async def test_an_unreadable_record_blocks_its_case_and_nothing_else(
     running: Running, write: Write, place: Place, kafka_url: str
 ) -> None:
-    one, beside = history(501, steps=0, closes=False), history(502, steps=0, closes=False)
+    one, beside = (
+        history(501, start=START, steps=0, closes=False),
+        history(502, start=START, steps=0, closes=False),
+    )
     event = one.events[0]
     headers = [(name, text.encode()) for name, text in event.headers().items()]
     producer = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all")
@@ -265,15 +276,14 @@ async def test_an_unreadable_record_blocks_its_case_and_nothing_else(
     assert (await running.look_up(beside.case_no)).json()["is_complete"] is True
     queues = {q["queue"]: q for q in (await running.get("/v1/queues", "desk")).json()["queues"]}
     assert one.case_no in [case["case_no"] for case in queues["blocked"]["cases"]]
-    page = (await running.get("/v1/audit/cases")).json()
-    blocked = next(case for case in page["cases"] if case["case_no"] == one.case_no)["blocked"]
+    blocked = (await running.audited())[one.case_no]["blocked"]
     assert [block["reason"] for block in blocked] == ["breaks the contract at value"]
 
 
 async def test_erased_bytes_are_gone_from_the_database(
     running: Running, write: Write, place: Place
 ) -> None:
-    one = history(503, steps=6)
+    one = history(503, start=START, steps=6)
     assert not one.is_erased
     await write(one.events)
     await running.until_current()
@@ -297,7 +307,7 @@ async def test_processes_that_hold_one_partition_both_count_everything_once(
     store = Store(mongo_url, f"test_reporting_{uuid4().hex[:8]}")
     projection = Projection(store)
     await projection.prepare()
-    cases, log = [history(seed) for seed in range(504, 510)], Log()
+    cases, log = [history(seed, start=START) for seed in range(504, 510)], Log()
     records = [log.append(event) for one in cases for event in one.events]
     zombie, other = (Applier(projection, PutAsideList(), 100) for _ in range(2))
     await zombie.apply(records[:40])
@@ -333,3 +343,31 @@ async def test_a_database_that_was_thrown_away_is_filled_again_from_the_log(
 
     assert after["totals"] == before["totals"] == (await running.until_current())["totals"]
     assert after["totals"]["accepted"] >= len(HISTORIES)
+
+
+async def test_a_log_that_is_not_the_one_applied_is_refused(place: Place) -> None:
+    name = uuid4().hex[:8]
+    store = Store(place.settings.mongo_url.get_secret_value(), f"test_reporting_{name}")
+    projection = Projection(store)
+    await projection.prepare()
+    before = (await projection.progress())[0]
+    after = before.moved({topics.TRIAGE: Reached(10**9, START)})
+    await projection.write(Applied([(before, after)], [], []))
+    service = make_reporting(
+        place.settings.model_copy(update={"instance": f"reporting-{name}"}),
+        PROFILE,
+        place.keys,
+        database=f"test_reporting_{name}",
+        group=f"group-{name}",
+    )
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://r")
+    async with service.app.router.lifespan_context(service.app), client, asyncio.timeout(20):
+        trouble = ""
+        while "shorter than what was applied" not in trouble:
+            answer = await client.get("/health/ready")
+            assert answer.status_code == 503
+            trouble = answer.json()["checks"]["begun"]["trouble"]
+            await asyncio.sleep(0.05)
+    assert (await projection.progress())[0] == after
+    await store.drop()
+    store.close()

@@ -4,7 +4,9 @@ import random
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from contracts import ids
 from contracts.envelope import Event
 from contracts.lifecycle import CaseState, state_of
 from contracts.topics import CASE_PARTITIONS, HANDLING, REQUESTS, TRIAGE
@@ -15,16 +17,17 @@ from services.reporting.domain.known_case import KnownCase
 from services.reporting.domain.progress import Progress
 from services.reporting.handlers import Applied
 from tests.contract.acts import submit
-from tests.contract.histories import History, case_number
+from tests.contract.histories import START, History
 from tests.contract.stories import act_once, close, rest
 
 TOPIC_OF = {"intake": REQUESTS, "triage": TRIAGE, "notify": HANDLING}
 
 
-def history(seed: int, *, steps: int = 25, closes: bool = True) -> History:
-    """The history of the case of this number: what happens follows from the number alone."""
+def history(seed: int, *, steps: int = 25, closes: bool = True, start: datetime = START) -> History:
+    """The history of a case that begins at `start`: what happens follows from the seed alone."""
     chance = random.Random(seed)
-    made = History(case_number(1_000 + seed))
+    number = ids.case_number(b"reporting tests", "app", f"{seed} {start.isoformat()}")
+    made = History(number, now=start)
     submit(made, None, chance.choice)
     for _ in range(steps):
         act_once(made, chance.choice)

@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 CASE = "case"
 HANDOFF = "handoff"
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """One cell of the figures. What is not known (yet) is an empty text.
 
     `hour` is in UTC (`2022-01-18T07`): of acceptance for cases, of dispatch for hand-offs.
@@ -30,7 +29,7 @@ class Bucket:
     @property
     def key(self) -> str:
         """The bucket in one word."""
-        return "|".join(astuple(self))
+        return "|".join(self)
 
 
 Figures: TypeAlias = dict[Bucket, Counter[str]]

@@ -225,15 +225,7 @@ def _last_mark(case: CaseDocument | None) -> Mark | None:
 
 def _credited(bucket: Bucket, mark: Mark) -> Bucket:
     """The word counts for the unit that led the round it is about."""
-    return Bucket(
-        bucket.kind,
-        bucket.hour,
-        bucket.region,
-        bucket.category,
-        bucket.tier,
-        mark.credited or "",
-        bucket.channel,
-    )
+    return bucket._replace(department=mark.credited or "")
 
 
 def _mark_counters(mark: Mark) -> dict[str, int]:

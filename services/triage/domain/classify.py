@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contracts.danger import Danger, DangerMatcher, FoundSign
@@ -258,7 +258,7 @@ class Classifier:
         reasons.empty()
         reasons.place(place)
         category: CategoryCode = "other"
-        if chosen in self.profile.categories_by_code:
+        if chosen is not None and chosen in self.profile.categories_by_code:
             category = self.profile.categories_by_code[chosen].code
         unsure = reasons.doubts(dict.fromkeys(("category", "tier", "kind", "hotline"), 0.0))
         return Classification(
@@ -290,23 +290,14 @@ def _most(shares: dict[str, float]) -> tuple[str, float]:
 
 
 def _foreign(prepared: str) -> bool:
-    """Whether hardly any of the letters are Chinese."""
-    return len(_CHINESE.findall(prepared)) < 0.2 * len(_LETTER.findall(prepared))
+    """Whether few of the letters are Chinese (Japanese has some Chinese ones too)."""
+    return len(_CHINESE.findall(prepared)) < 0.4 * len(_LETTER.findall(prepared))
 
 
 def _inside(danger: Danger | None, length: int) -> tuple[FoundSign, ...]:
     if danger is None:
         return ()
     return tuple(
-        FoundSign(
-            code=sign.code,
-            name=sign.name,
-            cause=sign.cause,
-            sure=sign.sure,
-            start=min(sign.start, length),
-            end=min(sign.end, length),
-            need=sign.need,
-            category=sign.category,
-        )
+        replace(sign, start=min(sign.start, length), end=min(sign.end, length))
         for sign in danger.signs
     )

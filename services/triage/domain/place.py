@@ -1,4 +1,4 @@
-"""Where a case belongs (属地): from what the citizen chose, the address, the text or coordinates."""
+"""Where a case belongs (属地): by what was chosen, the address, the text or coordinates."""
 
 from __future__ import annotations
 

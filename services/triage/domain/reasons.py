@@ -111,6 +111,7 @@ class Reasons:
         bounds = {str(task): bound for task, bound in self._profile.rules.confidence_bounds.items()}
         unsure = tuple(task for task, share in confidences.items() if share < bounds[task])
         for task in unsure:
-            why = f"{_TASKS[task]}的把握只有{confidences[task]:.0%}，低于{bounds[task]:.0%}，请人工确认"
-            self._add(f"confidence.{task}", RULES, why, confidences[task])
+            share, bound = confidences[task], bounds[task]
+            why = f"{_TASKS[task]}的把握只有{share:.0%}，低于{bound:.0%}，请人工确认"
+            self._add(f"confidence.{task}", RULES, why, share)
         return unsure

@@ -110,7 +110,7 @@ _TAILS = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One labelled request; `seed` names the sentence it grew from, so that splits keep it whole."""
+    """One labelled request; `seed` names the sentence it grew from: splits keep it whole."""
 
     text: str
     category: str
@@ -204,7 +204,7 @@ def generate(seed: int = SEED) -> Iterator[Request]:
     traditional = opencc.OpenCC("s2t")
     seen: set[str] = set()
     for group in grammar.groups:
-        chance = random.Random(f"{seed}:{group.name}")
+        chance = random.Random(f"{seed}:{group.name}")  # noqa: S311 - not for secrets
         made = attempts = 0
         while made < group.count and attempts < group.count * 20:
             template = group.templates[attempts % len(group.templates)]

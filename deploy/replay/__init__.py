@@ -1,0 +1,1 @@
+"""`jieyou replay`: real texts through the public API, each line of a file accounted for."""
