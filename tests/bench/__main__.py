@@ -29,41 +29,47 @@ async def _run(quick: bool) -> str:
         console.print("whole lifecycles")
         lives = await lifecycles.measure(running, total)
         console.print(lives, f"{lives.per_second:.0f} a second")
-    lines = [
-        "# Benchmarks",
-        (
-            "Written by `make bench`, on a machine with 2 cores that everything shares: Kafka, the "
-            "store, the four services and the drivers. Machines differ and are noisy: the ratio to "
-            "the bare stage, from the same run, says more than any figure alone."
+    return _document(quick, slow, fast, stage, lives)
+
+
+def _document(
+    quick: bool,
+    slow: latency.Latency,
+    fast: latency.Latency,
+    stage: float,
+    lives: lifecycles.Measured,
+) -> str:
+    ratio = stage / max(0.01, lives.per_second)
+    rows = {
+        f"accept → department feed, open loop, 20 a second ({slow.sent} requests)": _said(slow),
+        f"the same at 100 a second ({fast.sent} requests)": _said(fast),
+        f"whole lifecycles through the topics ({lives.closed} of {lives.lifecycles} closed)": (
+            f"**{lives.per_second:.0f} a second**"
         ),
-        "",
-        f"Run of {datetime.now(UTC):%Y-%m-%d}{' (quick)' if quick else ''}.",
-        "",
-        "| what | figure |",
-        "|---|---|",
-        (
-            f"| accept → department feed, open loop, 20 a second ({slow.sent} requests) | "
-            f"p50 {slow.p50_ms:.0f} ms, p99 {slow.p99_ms:.0f} ms, longest {slow.longest_ms:.0f} ms, "
-            f"{slow.sent - slow.arrived} not arrived |"
-        ),
-        (
-            f"| the same at 100 a second ({fast.sent} requests) | "
-            f"p50 {fast.p50_ms:.0f} ms, p99 {fast.p99_ms:.0f} ms, longest {fast.longest_ms:.0f} ms, "
-            f"{fast.sent - fast.arrived} not arrived |"
-        ),
-        (
-            f"| whole lifecycles through the topics ({lives.closed} of {lives.lifecycles} closed) | "
-            f"**{lives.per_second:.0f} a second** |"
-        ),
-        f"| records on `triage.v1` a lifecycle | {lives.records / max(1, lives.closed):.1f} |",
-        f"| one bare stage: consume, insert_many, produce | {stage:.0f} records a second |",
-        (
-            f"| ratio: lifecycles a second ÷ records a second of one bare stage | "
-            f"1 : {stage / max(0.01, lives.per_second):.0f} |"
-        ),
-        "",
-    ]
-    return "\n".join(lines)
+        "records on `triage.v1` a lifecycle": f"{lives.records / max(1, lives.closed):.1f}",
+        "one bare stage: consume, insert_many, produce": f"{stage:.0f} records a second",
+        "ratio: lifecycles a second to records a second of one bare stage": f"1 : {ratio:.0f}",
+    }
+    table = "\n".join(f"| {what} | {figure} |" for what, figure in rows.items())
+    return _TEXT.format(day=datetime.now(UTC), quick=" (quick)" if quick else "", table=table)
+
+
+def _said(measured: latency.Latency) -> str:
+    return (
+        f"p50 {measured.p50_ms:.0f} ms, p99 {measured.p99_ms:.0f} ms, "
+        f"longest {measured.longest_ms:.0f} ms, {measured.sent - measured.arrived} not arrived"
+    )
+
+
+_TEXT = """# Benchmarks
+Written by `make bench`, on a machine with 2 cores that everything shares: Kafka, the store, the four services and the drivers. Machines differ and are noisy: the ratio to the bare stage, from the same run, says more than any figure alone.
+
+Run of {day:%Y-%m-%d}{quick}.
+
+| what | figure |
+|---|---|
+{table}
+"""  # noqa: E501
 
 
 def main() -> int:

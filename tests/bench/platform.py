@@ -30,9 +30,7 @@ class Running:
 
 
 @contextmanager
-def platform(
-    profile: str = "zhoukou", scale: dict[str, int] | None = None
-) -> Iterator[Running]:
+def platform(profile: str = "zhoukou", scale: dict[str, int] | None = None) -> Iterator[Running]:
     """Start everything, yield it, and stop it again."""
     with tempfile.TemporaryDirectory(prefix="jieyou-") as name:
         folder = PlatformFolder(Path(name) / "home")

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from contracts.envelope import Event
+from contracts.handling import CitizenTold
 from contracts.lifecycle import DeliveryDocument
 from contracts.profile import load_profile
 from contracts.telling import told_step
 from contracts.triage import HandoffOrdered
+from services.chassis.clock import StoryClock
 from services.chassis.documents import Unit, mark_all_published
 from services.chassis.kept import Kept
 from services.chassis.store import Stale, Store
+from services.notify.departments import Departments
 from services.notify.domain import handoffs
+from services.notify.domain.attempts import Attempted
 from services.notify.domain.because import Because
-from services.notify.domain.deliveries import callback_id, plan_callback
+from services.notify.domain.deliveries import callback_id, plan_callback, settle
+from services.notify.outcomes import Outcomes, RetryRule
+from services.notify.posting import Message, Poster
+from services.notify.sender import Sender
+from services.notify.settings import NotifySettings
 from services.notify.store import NotifyStore
+from services.notify.work import Place
+from tests.integration.notify_room import until
 from tests.notify_story import START, CaseStory
 
 PROFILE = load_profile("zhoukou")
@@ -108,6 +123,67 @@ async def test_a_lane_shows_what_is_planned_in_the_order_of_the_case(
     assert ids == [first.document.document_id, second.document.document_id]
     assert set(waiting) == {story.case_no}
     assert await documents.channels_of([story.case_no]) == {story.case_no: "app"}
+
+
+class Posting:
+    """Stands for the network: takes everything, and notes what."""
+
+    def __init__(self) -> None:
+        self.posted: list[str] = []
+
+    async def post(self, message: Message) -> Attempted:
+        self.posted.append(json.loads(message.body)["step"])
+        return Attempted()
+
+
+@contextlib.asynccontextmanager
+async def sending(documents: NotifyStore, poster: Poster) -> AsyncIterator[Sender]:
+    settings = NotifySettings(webhook_secret=SecretStr("ab" * 32), scan_seconds=0.1)
+    place = Place(PROFILE, Departments(PROFILE, {}), documents, settings.patience)
+
+    async def publish(_: Sequence[Event]) -> None:
+        """Nobody listens."""
+
+    clock = StoryClock(START)
+    outcomes = Outcomes(place, publish, clock, RetryRule(1.0, 1.0))
+    sender = Sender(documents, outcomes, poster, PROFILE, clock, settings)
+    tasks = [asyncio.create_task(sender.run()), asyncio.create_task(sender.settle())]
+    yield sender
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_step_waits_for_an_earlier_one_that_another_process_is_sending(
+    mongo_url: str, unique_name: Callable[[str], str]
+) -> None:
+    store = Store(mongo_url, unique_name("notify"))
+    documents, poster = NotifyStore(store, timedelta(seconds=20)), Posting()
+    await documents.prepare()
+    story = CaseStory(callback_url=URL)
+    first, second = planned(documents, story.opened()), planned(documents, story.answered())
+    other = CaseStory(callback_url=URL)
+    alone = planned(documents, other.answered())
+    await save(documents, first, second, alone)
+    async with sending(documents, poster) as sender:
+        sender.offer([second])
+        sender.offer([alone])
+        await until(lambda: bool(poster.posted))
+        await until_done(documents, other.case_no)
+        assert poster.posted == ["answered"]
+        settle(first, CitizenTold, "attempt:x/1", START, by="callback", told_at=START, attempts=1)
+        await save(documents, first)
+        await until_done(documents, story.case_no)
+        assert poster.posted == ["answered", "answered"]
+    await store.drop()
+    store.close()
+
+
+async def until_done(documents: NotifyStore, case_no: str) -> None:
+    deadline = time.monotonic() + 10
+    while {row["state"] for row in await documents.delivery_rows(case_no)} != {"done"}:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 async def test_what_follows_from_a_change_is_not_there_when_the_change_came_too_late(

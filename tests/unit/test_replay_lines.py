@@ -124,19 +124,26 @@ def test_a_refusal_names_each_field() -> None:
     assert bare.why == ("不允许",)
 
 
+def account_of(lines: int, refused: int = 0, *numbers: str) -> Account:
+    """Return an account of so many lines, of which some are refused and some have numbers."""
+    read_lines = read(*(f'{{"text": "{n}"}}' for n in range(lines)))
+    whole = [line for line in read_lines if isinstance(line, Line)]
+    account = Account(
+        lines=lines, refused=[Refused(one, ("text：必填",)) for one in whole[:refused]]
+    )
+    for line, case_no in zip(whole[refused:], numbers, strict=False):
+        account.take(Taken(line, case_no, "c", True))
+    return account
+
+
 def test_an_account_is_whole_only_if_each_line_has_its_own_end() -> None:
-    one, two = read('{"text": "a"}', '{"text": "b"}')
-    assert isinstance(one, Line)
-    assert isinstance(two, Line)
-    account = Account(lines=3, unreadable=[Unreadable(3, "空行")])
-    account.take(Taken(one, "A", "c", True))
-    assert not account.is_whole
-    account.refused.append(Refused(two, ("text：必填",)))
-    assert account.is_whole
-    assert account.refusals() == {"text：必填": 1}
-    account.lines += 1
-    account.take(Taken(two, "A", "c", True))
-    assert not account.is_whole
+    assert account_of(3, 1, "A", "B").is_whole
+    assert not account_of(3, 1, "A").is_whole
+    assert not account_of(3, 1, "A", "A").is_whole
+    unreadable = account_of(1)
+    unreadable.unreadable.append(Unreadable(1, "空行"))
+    assert unreadable.is_whole
+    assert account_of(3, 2, "A").refusals() == {"text：必填": 2}
 
 
 def test_agreement_takes_either_label_and_leaves_unlabelled_lines_out() -> None:
