@@ -1,6 +1,7 @@
 """Reading topics from their beginning to an end that was noted before: no group, no commits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from contracts.envelope import TICK_KEY, ContractError, Event, parse
 from contracts.ids import parse_case_number
@@ -20,6 +22,8 @@ from services.chassis.bus.records import to_record
 REQUEST_TIMEOUT_MS = 20_000
 _STILL_SECONDS = 30.0
 """A partition that gives nothing for so long, short of its end, is not readable."""
+_COORDINATOR_WITHIN_SECONDS = 20.0
+_ASK_AGAIN_SECONDS = 0.3
 _NEEDED = ("ce_specversion", "ce_type", "ce_id", "ce_subject")
 
 
@@ -131,17 +135,28 @@ class Log:
         return sorted(name for name in self.partitions if name.startswith(prefix))
 
     async def handled(self, groups: Iterable[str]) -> Handled:
-        """Return how far these groups have committed."""
+        """Return how far these groups have committed. Raises AuditError."""
         offsets: dict[tuple[str, str, int], int] = {}
         for group in groups:
-            try:
-                found = await self._admin.list_consumer_group_offsets(group)
-            except KafkaError as error:
-                reason = f"group {group} is not readable ({type(error).__name__})"
-                raise AuditError(reason) from error
-            for partition, at in found.items():
+            for partition, at in (await self._committed(group)).items():
                 offsets[group, partition.topic, partition.partition] = at.offset
         return Handled(offsets)
+
+    async def _committed(self, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """Ask a group's coordinator; a Kafka that is just starting has none for some seconds."""
+        until = time.monotonic() + _COORDINATOR_WITHIN_SECONDS
+        while True:
+            try:
+                found: Mapping[
+                    TopicPartition, OffsetAndMetadata
+                ] = await self._admin.list_consumer_group_offsets(group)
+            except KafkaError as error:
+                if not error.retriable or time.monotonic() > until:
+                    reason = f"group {group} is not readable ({type(error).__name__})"
+                    raise AuditError(reason) from error
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            else:
+                return found
 
     async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         """Return the ends of the partitions of these topics as they are now."""

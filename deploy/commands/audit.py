@@ -25,6 +25,10 @@ def audit(
     case: Annotated[
         str | None, typer.Option("--case", help="只看一件的全部事件（不含个人信息）。")
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(min=0.0, help="可疑的办件最多复核几秒（平台运行中，事件可能还在途中）。"),
+    ] = 10.0,
 ) -> None:
     """Of JIEYOU_KAFKA_URL and JIEYOU_MONGO_URL, else of the local platform that runs."""
     import asyncio
@@ -33,7 +37,7 @@ def audit(
     if case is not None:
         asyncio.run(_tell_story(kafka_url, case, as_json=as_json))
         return
-    result = asyncio.run(_audited(kafka_url, mongo_url))
+    result = asyncio.run(_audited(kafka_url, mongo_url, patience))
     if as_json:
         import json
 
@@ -64,12 +68,14 @@ def _addresses() -> tuple[str, str | None]:
     return found.kafka_url, found.mongo_url
 
 
-async def _audited(kafka_url: str, mongo_url: str | None) -> Audit:
+async def _audited(kafka_url: str, mongo_url: str | None, patience_s: float) -> Audit:
     from deploy.audit import run_audit
     from deploy.audit.showing import AuditDisplay
 
     with AuditDisplay() as display:
-        return await run_audit(kafka_url, mongo_url, on_progress=display.show)
+        return await run_audit(
+            kafka_url, mongo_url, on_progress=display.show, patience_s=patience_s
+        )
 
 
 async def _tell_story(kafka_url: str, written: str, *, as_json: bool) -> None:

@@ -45,7 +45,8 @@ class Closing:
 
     def show(self, console: Console) -> None:
         """Print it, no wider than 100 columns."""
-        console = console if console.width <= _WIDTH else Console(file=console.file, width=_WIDTH)
+        if console.width > _WIDTH or not console.is_terminal:
+            console = Console(file=console.file, width=_WIDTH)
         console.rule("[bold]周口市民疫情求助通道 · 演示结束[/]")
         console.print(
             "左列为来源公布的真实数据（2022年1月11日至2月16日）；右列为本次运行：求助文字、市民、"
@@ -173,7 +174,7 @@ class Closing:
 def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -40,10 +40,13 @@ def demo(
     timeout: Annotated[int, typer.Option(min=10, help="最多演多少秒。")] = 240,
 ) -> None:
     """Exit code 0 only if all cases are closed, figures equal the recount, the audit is clean."""
+    import signal
+
     from rich.console import Console
 
     from deploy.local.folders import PlatformFolder
 
+    signal.signal(signal.SIGTERM, _leave)  # so that the platform is stopped then too
     console = Console()
     folder = PlatformFolder(PlatformFolder.current().root / "demo")
     _clear(folder, keep=keep)
@@ -51,6 +54,10 @@ def demo(
         is_good = _run(folder, server, console, limit, timeout)
     if not is_good:
         raise typer.Exit(1)
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _clear(folder: PlatformFolder, *, keep: bool) -> None:
@@ -100,10 +107,11 @@ def _platform(folder: PlatformFolder, server: ReceiverServer) -> Iterator[None]:
         for one in load_profile(PROFILE).departments
         if one.transport == "http"
     }
+    options = platform.PlatformOptions(PROFILE, on_usual_ports=False)
     told = {"JIEYOU_DEPARTMENT_URLS": json.dumps(urls)}
     plan = [
         replace(one, environment={**one.environment, **told})
-        for one in platform.plan(folder, platform.PlatformOptions(PROFILE))
+        for one in platform.plan(folder, options)
     ]
     try:
         with StepDisplay() as steps:

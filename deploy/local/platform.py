@@ -25,16 +25,21 @@ _SERVICE_GRACE_S = 25.0
 
 @dataclass(frozen=True)
 class PlatformOptions:
-    """How a platform is to be started. `scale`: instances by service, 1 where not named."""
+    """How a platform is to be started. `scale`: instances by service, 1 where not named.
+
+    `on_usual_ports`: False leaves the usual ports to another platform of this machine.
+    """
 
     profile: str = "zhoukou"
     scale: Mapping[str, int] = field(default_factory=dict)
+    on_usual_ports: bool = True
 
 
 class _Ports:
     """Gives each address the port it had last time if that is free, else the usual, else a free."""
 
-    def __init__(self, state: PlatformState | None) -> None:
+    def __init__(self, state: PlatformState | None, on_usual_ports: bool) -> None:
+        self._on_usual_ports = on_usual_ports
         self._last = {
             process.name: int(process.address.rpartition(":")[2])
             for process in (state.processes if state else [])
@@ -43,7 +48,9 @@ class _Ports:
         self._given: set[int] = set()
 
     def give(self, name: str, usual: int) -> int:
-        preferred = [self._last[name], usual] if name in self._last else [usual]
+        preferred = [self._last[name]] if name in self._last else []
+        if self._on_usual_ports:
+            preferred.append(usual)
         port = ports.choose(preferred, self._given)
         self._given.add(port)
         return port
@@ -63,7 +70,7 @@ def plan(folder: PlatformFolder, options: PlatformOptions) -> list[ProcessSpec]:
     profile = load_profile(options.profile)
     credentials.ensure_secrets(folder)
     credentials.ensure_keys(folder, profile)
-    chosen = _Ports(read_state(folder.state_file))
+    chosen = _Ports(read_state(folder.state_file), options.on_usual_ports)
     specs: list[ProcessSpec] = []
     environment = {
         "JIEYOU_PROFILE": _profile_for_children(options.profile),

@@ -122,6 +122,11 @@ class Desk:
 
     def _note_checked(self, case: CaseShown, step: Step) -> None:
         if step is None:
+            self.room.assisting.update(
+                (case.case_no, case.round, order.department)
+                for order in case.open_orders
+                if order.role == "assist"
+            )
             self.room.checked.update(order.handoff_id for order in case.open_orders)
             self.room.happened(case.case_no)
 

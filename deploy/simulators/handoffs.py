@@ -90,9 +90,10 @@ class Department:
                 return before is not None and after is not None and after > before
             case "assisted":
                 order = known.plan.order(handoff.round)
-                return order is None or all(
-                    (handoff.case_no, handoff.round, one.department) in self.room.assisted
-                    for one in order.assists
-                )
+                assists = {
+                    (handoff.case_no, handoff.round, one.department)
+                    for one in (order.assists if order is not None else ())
+                }
+                return not (assists & self.room.assisting) - self.room.assisted
             case "ended":
                 return False

@@ -83,7 +83,6 @@ class Play:
         """
         async with self._stack:
             self._desk = await self._staff_desk()
-            await self._desk.publish_policies(self.story)
             began = time.monotonic()
             try:
                 figures = await self._until_over(seconds)
@@ -103,6 +102,7 @@ class Play:
         figures: Figures = {}
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._desk.publish_policies(self.story))
                 tasks.create_task(self.server.serve())
                 await self._staff_departments(tasks)
                 citizens = await self._citizens(tasks)
