@@ -156,8 +156,8 @@ class Closing:
 
     def _timeline(self, view: Mapping[str, Any]) -> Panel:
         table = Table.grid(padding=(0, 1))
-        for width in (12, 8, 70):
-            table.add_column(width=width if width < 70 else None, overflow="fold")
+        for width in (14, 8, None):
+            table.add_column(width=width, overflow="fold")
         for step in view["timeline"]:
             table.add_row(f"[dim]{step['at_words']}[/]", step["name"], step["text"])
         title = f"其中一件：{view['case_no_spoken']}（{view['status_name']}），市民查询时看到的经过"

@@ -50,7 +50,7 @@ def demo(
     console = Console()
     folder = PlatformFolder(PlatformFolder.current().root / "demo")
     _clear(folder, keep=keep)
-    with _receivers() as server, _platform(folder, server):
+    with _receivers() as server, _platform(folder, server), _log(folder):
         is_good = _run(folder, server, console, limit, timeout)
     if not is_good:
         raise typer.Exit(1)
@@ -119,6 +119,24 @@ def _platform(folder: PlatformFolder, server: ReceiverServer) -> Iterator[None]:
         yield
     finally:
         control.stop(folder)
+
+
+@contextmanager
+def _log(folder: PlatformFolder) -> Iterator[None]:
+    """Let the simulators write their log beside those of the services, not on the screen."""
+    import structlog
+
+    with (folder.logs / "simulators.log").open("a", encoding="utf-8") as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(file),
+        )
+        yield
+    structlog.reset_defaults()
 
 
 def _run(

@@ -30,7 +30,7 @@ class Bars:
         self._lines = self._progress.add_task("提交各行", total=lines)
         self._stages = {
             name: self._progress.add_task(name, total=None)
-            for name in (("告知办结", "归档") if plays else ())
+            for name in (("告知办结", "市民评价") if plays else ())
         }
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class Bars:
 
     def look(self, ours: Ours) -> None:
         """Show how far the cases are."""
-        for name, done in (("告知办结", ours.finished), ("归档", ours.closed)):
+        for name, done in (("告知办结", ours.finished), ("市民评价", ours.spoken)):
             self._progress.update(self._stages[name], completed=len(done), total=len(ours.taken))
 
 

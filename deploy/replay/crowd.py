@@ -2,16 +2,15 @@
 
 They are the simulators of the demonstration without a story: consultations are answered, all else
 is handed over, signed and resolved, every citizen is content, red cases are visited. What is to be
-done they read from the same addresses as everybody: feeds, open hand-offs, reporting's list.
+done they read from the same addresses as everybody: the desk's queue, feeds, open hand-offs, the
+lookup with number and code.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from contracts.feeds import FeedHandoff
 from contracts.profile import Profile
@@ -19,11 +18,16 @@ from deploy.replay.account import Taken
 from deploy.simulators.calls import Calls
 from deploy.simulators.departments import HttpReplies, Replies, read_feed
 from deploy.simulators.desk import Clerks, Desk
-from deploy.simulators.handoffs import Department
+from deploy.simulators.handoff_script import Say
+from deploy.simulators.handoffs import Department, Reply
 from deploy.simulators.room import Journal, Room
 
 CHANNEL = "app"
-_LOOK_EVERY_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 0.4
+_QUIET_LOOKS = 4
+_QUEUE_LENGTH = 200
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 8.0
+_LONGEST_WITHOUT_LOOK_SECONDS = 60.0
 _POLL_EVERY_SECONDS = 0.5
 _MOST_OPEN = 1_000
 _CITIZENS_AT_ONCE = 16
@@ -58,13 +62,16 @@ class Ours:
 
     taken: dict[str, Taken] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
-    closed: set[str] = field(default_factory=set)
-    rated: set[str] = field(default_factory=set)
+    spoken: set[str] = field(default_factory=set)
+    """Cases of which the citizen has said the last word: rated, or found closed."""
+    _acted: dict[str, asyncio.Event] = field(default_factory=dict)
     _early: dict[str, dict[str, Callable[[], None]]] = field(default_factory=dict)
 
     def add(self, taken: Taken) -> None:
         """Enter an accepted case, and do what came too early for it."""
         self.taken[taken.case_no] = taken
+        if not taken.is_new:  # whatever an earlier replay did with it is done
+            self.acted(taken.case_no)
         for do in self._early.pop(taken.case_no, {}).values():
             do()
 
@@ -76,10 +83,18 @@ class Ours:
         else:
             self._early.setdefault(case_no, {})[what] = do
 
-    @property
-    def open(self) -> int:
-        """How many are not closed."""
-        return len(self.taken) - len(self.closed)
+    def acted(self, case_no: str) -> None:
+        """Note that desk or department did something after which the citizen may look."""
+        self._acted.setdefault(case_no, asyncio.Event()).set()
+
+    async def until_acted(self, case_no: str, seconds: float) -> None:
+        """Wait for that, but not for ever."""
+        acted = self._acted.setdefault(case_no, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await acted.wait()
+        except TimeoutError:
+            return
 
 
 class _GoneHome(Exception):
@@ -101,13 +116,13 @@ class Crowd:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def work(self) -> None:
-        """Work until all requests were asked and every case is closed, or until cancelled."""
+        """Work until all requests were asked and no case waits for anybody, or until cancelled."""
         async with self._stack:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     await self._staff_departments(tasks)
-                    desk = await self._desk()
-                    await self._look_after(desk, tasks)
+                    tasks.create_task(self._citizens(tasks))
+                    await self._work_queue(await self._desk(), tasks)
                     raise _GoneHome
             except* _GoneHome:
                 pass
@@ -137,8 +152,8 @@ class Crowd:
         for one in self.profile.departments:
             calls = await self._enter(self.entrance.calls("notify", "department", one.code))
             takes_feed = one.transport == "feed"
-            reply = replies if takes_feed else HttpReplies(calls)
-            department = _OwnDepartment(one.code, self._room, reply, arrivals, tasks)
+            reply: Reply = replies if takes_feed else HttpReplies(calls)
+            department = _OwnDepartment(one.code, self._room, self._noting(reply), arrivals, tasks)
             department.ours = self.ours
             if takes_feed:
                 tasks.create_task(read_feed(self.entrance.kafka_url, department))
@@ -146,61 +161,77 @@ class Crowd:
             else:
                 tasks.create_task(_poll(calls, department, for_ever=True))
 
-    async def _look_after(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
-        """See again and again which cases wait for the desk or for their citizen's word."""
-        operator = await self._enter(self.entrance.calls("reporting", "operator"))
+    def _noting(self, reply: Reply) -> Reply:
+        """Return what replies and then lets the citizen look."""
+
+        async def say(handoff: FeedHandoff, said: Say) -> None:
+            await reply(handoff, said)
+            if said.act == "result":
+                self.ours.acted(handoff.case_no)
+
+        return say
+
+    async def _work_queue(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+        """Do what waits for the desk, until nothing does, nobody works, and all have spoken."""
+        calls = desk.clerks.triage[desk.clerks.supervisor]
+        quiet = 0
+        while quiet < _QUIET_LOOKS:
+            answer = await calls.get(f"/v1/desk/queue?limit={_QUEUE_LENGTH}")
+            waiting = [case["case_no"] for case in answer.document.get("cases", ())]
+            own = [no for no in waiting if no in self.ours.taken]
+            for case_no in own:
+                if case_no not in self._busy:
+                    self._busy.add(case_no)
+                    tasks.create_task(self._attend(case_no, desk))
+            self.on_look()
+            have_spoken = self.all_asked.is_set() and self.ours.spoken >= self.ours.taken.keys()
+            quiet = quiet + 1 if have_spoken and not own and not self._busy else 0
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+    async def _attend(self, case_no: str, desk: Desk) -> None:
+        await desk.attend(case_no)
+        self._busy.discard(case_no)
+        self.ours.acted(case_no)
+
+    async def _citizens(self, tasks: asyncio.TaskGroup) -> None:
+        """Let a citizen begin for every case, as it is accepted."""
         lookup = await self._enter(self.entrance.calls("reporting"))
         intake = await self._enter(self.entrance.calls("intake", "channel", CHANNEL))
         slots = asyncio.Semaphore(_CITIZENS_AT_ONCE)
-        while not (self.all_asked.is_set() and self.ours.open == 0):
-            began = time.monotonic()
-            async for case in _cases(operator):
-                case_no = case["case_no"]
-                if case_no not in self.ours.taken or case_no in self._busy:
-                    continue
-                self._note(case_no, case["status"])
-                if case["tasks"]:
-                    self._begin(case_no, desk.attend(case_no), tasks)
-                elif case["status"] == "finished" and case_no not in self.ours.rated:
-                    self._begin(case_no, self._speak(case_no, lookup, intake, slots), tasks)
-            self.on_look()
-            await asyncio.sleep(max(_LOOK_EVERY_SECONDS, 2 * (time.monotonic() - began)))
-
-    def _note(self, case_no: str, status: str) -> None:
-        if status in ("finished", "closed"):
-            self.ours.finished.add(case_no)
-        if status == "closed":
-            self.ours.closed.add(case_no)
-
-    def _begin(
-        self, case_no: str, work: Coroutine[Any, Any, None], tasks: asyncio.TaskGroup
-    ) -> None:
-        self._busy.add(case_no)
-
-        async def do() -> None:
-            await work
-            self._busy.discard(case_no)
-
-        tasks.create_task(do())
+        begun = 0
+        while not (self.all_asked.is_set() and begun == len(self.ours.taken)):
+            for case_no in list(self.ours.taken)[begun:]:
+                begun += 1
+                tasks.create_task(self._speak(case_no, lookup, intake, slots))
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
     async def _speak(
         self, case_no: str, lookup: Calls, intake: Calls, slots: asyncio.Semaphore
     ) -> None:
-        """A citizen looks the case up with its code, and says that it is solved."""
-        taken = self.ours.taken[case_no]
-        async with slots:
-            seen = await lookup.get(f"/v1/cases/{case_no}", {_CODE: taken.code})
-            if not seen.document.get("rating_awaited"):
-                return
-            round_ = seen.document["round"]
-            answer = await intake.post(
-                f"/v1/requests/{case_no}/rating",
-                _CONTENT,
-                key=f"{taken.line.key}-rating-{round_}",
-                headers={_CODE: taken.code},
-            )
-            if answer.is_taken:
-                self.ours.rated.add(case_no)
+        """A citizen looks the case up with its code once something was done, now and then until it
+        is told, and says that it is solved."""
+        code = {_CODE: self.ours.taken[case_no].code}
+        await self.ours.until_acted(case_no, _LONGEST_WITHOUT_LOOK_SECONDS)
+        wait = _FIRST_WAIT_SECONDS
+        while case_no not in self.ours.spoken:
+            async with slots:
+                seen = (await lookup.get(f"/v1/cases/{case_no}", code)).document
+                if seen.get("status") in ("finished", "closed"):
+                    self.ours.finished.add(case_no)
+                if seen.get("rating_awaited"):
+                    await self._rate(case_no, seen["round"], intake, code)
+                elif seen.get("status") == "closed":
+                    self.ours.spoken.add(case_no)
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.6, _LONGEST_WAIT_SECONDS)
+
+    async def _rate(
+        self, case_no: str, round_: int, intake: Calls, code: Mapping[str, str]
+    ) -> None:
+        key = f"{self.ours.taken[case_no].line.key}-rating-{round_}"
+        path = f"/v1/requests/{case_no}/rating"
+        if (await intake.post(path, _CONTENT, key=key, headers=code)).is_taken:
+            self.ours.spoken.add(case_no)
 
 
 @dataclass(slots=True)
@@ -226,18 +257,3 @@ async def _poll(calls: Calls, department: Department, *, for_ever: bool) -> None
         if not for_ever:
             return
         await asyncio.sleep(_POLL_EVERY_SECONDS)
-
-
-async def _cases(operator: Calls) -> AsyncIterator[dict[str, Any]]:
-    """Yield all cases as reporting lists them, page by page."""
-    after: str | None = ""
-    while after is not None:
-        page = (await operator.get(f"/v1/audit/cases?after={after}")).document
-        for case in page["cases"]:
-            yield case
-        after = page["next"]
-
-
-def still_open(ours: Ours) -> Iterable[str]:
-    """Return the cases that did not come to their end."""
-    return sorted(ours.taken.keys() - ours.closed)

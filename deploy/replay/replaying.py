@@ -11,9 +11,9 @@ import orjson
 
 from contracts.lifecycle import CaseState
 from contracts.profile import Profile
-from deploy.audit import Audit, run_audit
+from deploy.audit import Audit, Standing, run_audit
 from deploy.replay.account import Account, Triaged
-from deploy.replay.crowd import CHANNEL, Crowd, Entrance, Ours, still_open
+from deploy.replay.crowd import CHANNEL, Crowd, Entrance, Ours
 from deploy.replay.lines import Line, Unreadable
 from deploy.replay.submitting import submit_all
 from deploy.simulators.calls import Calls
@@ -52,7 +52,8 @@ class Outcome:
     @property
     def closed(self) -> int:
         """How many of the replayed cases the audit finds closed and sound."""
-        return sum(self.audit.standings.get(no) == "closed" for no in self.account.taken)
+        standings = self.audit.standings
+        return sum(standings.get(no) is Standing.CLOSED for no in self.account.taken)
 
     @property
     def on_log(self) -> int:
@@ -114,11 +115,16 @@ class Replay:
             triaged=triaged,
             audit=audit,
             are_figures_equal=are_equal(figures, recounted, self.profile),
-            still_open=list(still_open(self._ours)) if self.options.plays else [],
+            still_open=self._still_open(audit) if self.options.plays else (),
             ask_seconds=ask_seconds,
             seconds=time.monotonic() - began,
             retries=retries,
         )
+
+    def _still_open(self, audit: Audit) -> tuple[str, ...]:
+        """Return the replayed cases that the audit does not find closed."""
+        closed = set(audit.cases(Standing.CLOSED))
+        return tuple(sorted(case_no for case_no in self._account.taken if case_no not in closed))
 
     async def _ask_and_play(self) -> tuple[float, int]:
         """Return how long asking took, and how many calls had to be made again."""

@@ -11,11 +11,8 @@ from typing import Any
 
 from deploy.simulators.case_view import CaseShown, TaskShown
 from deploy.simulators.plans import Plan
-from deploy.simulators.room import Grouped
+from deploy.simulators.room import PATIENCE_SECONDS, Grouped
 from deploy.simulators.stories.story import Feedback
-
-WAIT_SECONDS = 25.0
-"""How long a clerk waits for what the story foresees before doing without it."""
 
 _BY_WORD = ("conflict", "supplement", "overdue", "question", "inquiry", "erasure")
 _WITH_VIEW = frozenset({"answer", "not-accept", "reclassify", "judge", "handoff", "accept-result"})
@@ -75,7 +72,7 @@ class Facts:
     @property
     def is_patient(self) -> bool:
         """Whether the clerk still waits for others."""
-        return self.waited_seconds < WAIT_SECONDS
+        return self.waited_seconds < PATIENCE_SECONDS
 
 
 def next_step(case: CaseShown, plan: Plan | None, facts: Facts) -> Step:

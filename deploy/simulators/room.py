@@ -19,7 +19,7 @@ import orjson
 from deploy.simulators.plans import Plan
 
 _ONCE_A_ROUND = frozenset({"answered", "resolved", "not_accepted", "finished_ask_rating"})
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 100.0
 """How long one waits for another before going on without: what is played must come to an end."""
 
 

@@ -122,26 +122,34 @@ class Work:
     ) -> list[Outgoing]:
         """Tell the citizen of an event: once, to the channel's address or else for lookup, where
         only outcomes need telling, since the timeline shows the rest by itself."""
-        if callback_url is None and not told.is_outcome:
-            return []
+        if callback_url is None:
+            return self._left_for_lookup(event, told) if told.is_outcome else []
         kept = self._delivery(callback_id(event, callback_url), event.data.case_no)
         cause = f"event:{event.id}"
         if not kept.document.has_cause(cause):
-            if callback_url is None:
-                leave_for_lookup(kept, event, told, self.now)
-            else:
-                plan_callback(
-                    kept,
-                    event,
-                    told,
-                    self.now,
-                    callback_url=callback_url,
-                    channel=channel,
-                    unit=self.place.departments.name(told.department) if told.department else None,
-                    give_up_at=self.now + self.place.patience.of(tier),
-                )
-                self.planned.append(kept)
+            plan_callback(
+                kept,
+                event,
+                told,
+                self.now,
+                callback_url=callback_url,
+                channel=channel,
+                unit=self.place.departments.name(told.department) if told.department else None,
+                give_up_at=self.now + self.place.patience.of(tier),
+            )
+            self.planned.append(kept)
         return [outgoing(one) for one in kept.of_cause(cause)]
+
+    def _left_for_lookup(self, event: Event, told: Told) -> list[Outgoing]:
+        """Tell an outcome by letting it stand where the citizen looks it up.
+
+        Nothing is attempted, so nothing is kept: the one event of this delivery follows from the
+        outcome alone, times included, and a second delivery of that writes the same bytes.
+        """
+        id_ = callback_id(event, None)
+        kept = self.place.documents.deliveries.create(id_, event.data.case_no)
+        leave_for_lookup(kept, event, told, event.data.recorded_at)
+        return [outgoing(one) for one in kept.events]
 
     def cancel(self, because: Because, kept: Kept[HandoffDocument]) -> list[Outgoing]:
         """Cancel what is still to be posted about a hand-off, but for news of this very cause."""
