@@ -9,7 +9,14 @@ from contracts import handling as h
 from contracts import requests as r
 from contracts import triage as t
 from contracts.envelope import ContractError, Event
-from contracts.lifecycle import CaseState, Phase, documents_of, state_of
+from contracts.lifecycle import (
+    CaseState,
+    DeliveryDocument,
+    Document,
+    Phase,
+    documents_of,
+    state_of,
+)
 from deploy.audit.beside import FeedEntry, Replied
 from deploy.audit.doubles import doubles_of
 from deploy.audit.findings import DeadLetter, Finding, FindingKind, Standing
@@ -195,7 +202,7 @@ class _Seen:
             if version > document.seq:
                 what = f"document {document.document_id}: {version} stored, {document.seq} logged"
                 yield FindingKind.STORE_AHEAD, what
-            if version < document.seq:
+            if version < document.seq and not (version == 0 and _is_left_for_lookup(document)):
                 what = f"document {document.document_id}: {version} stored, {document.seq} logged"
                 yield FindingKind.STORE_BEHIND, what
         for document_id, version in stored.items():
@@ -263,3 +270,8 @@ class _Seen:
         newest = max(own, key=lambda e: e.data.seq or 0)
         written = min(place.written_ms for place in self.places[newest.id])
         return newest.data.seq or 0, written
+
+
+def _is_left_for_lookup(document: Document) -> bool:
+    """Whether notify keeps nothing of it: no attempt is made, the event says all there is."""
+    return isinstance(document, DeliveryDocument) and document.by == "lookup"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -192,8 +193,8 @@ def _mark(is_right: bool) -> str:
     return "[green]✓[/]" if is_right else "[red]✗[/]"
 
 
-def still_open(lines: Sequence[str]) -> str:
-    """Say what is left of a play that took too long."""
+def still_open(lines: Sequence[str], logs: Path) -> str:
+    """Say what is left of a play that took too long, and where to read why."""
     shown = "\n".join(f"  {line}" for line in lines[:40])
     more = f"\n  另有 {len(lines) - 40} 件" if len(lines) > 40 else ""
-    return f"演示未能按时结束，还有 {len(lines)} 件没有归档：\n{shown}{more}"
+    return f"演示未能按时结束，还有 {len(lines)} 件没有归档：\n{shown}{more}\n各进程的日志：{logs}"

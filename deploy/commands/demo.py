@@ -157,7 +157,7 @@ def _run(
     try:
         return asyncio.run(_play(folder, server, console, limit, seconds))
     except TooSlow as error:
-        console.print(still_open(error.still_open), style="red", highlight=False)
+        console.print(still_open(error.still_open, folder.logs), style="red", highlight=False)
         return False
     except (NotAccepted, AuditError) as error:
         raise PlatformError(str(error)) from error

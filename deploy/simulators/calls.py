@@ -44,7 +44,14 @@ class Answer:
 class Calls:
     """A client of one service. `retries` counts the calls that had to be made again."""
 
-    def __init__(self, base_url: str, *, token: str | None = None, at_once: int = 16) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        at_once: int = 16,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.retries = 0
         self._client = httpx.AsyncClient(
@@ -52,6 +59,7 @@ class Calls:
             headers=headers,
             timeout=_TIMEOUT_SECONDS,
             trust_env=False,
+            transport=transport,
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
         )
 

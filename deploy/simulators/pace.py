@@ -137,5 +137,6 @@ class Pace:
 
 
 def _line(case: dict[str, Any]) -> str:
-    waits = "、".join(str(task["kind"]) for task in case["tasks"]) or "无待办"
-    return f"{case['case_no']}  {case['status']}  {waits}"
+    waits = [str(task["kind"]) for task in case["tasks"]]
+    waits += [f"受阻：{one['reason']}" for one in case["blocked"]]
+    return f"{case['case_no']}  {case['status']}  {'、'.join(waits) or '无待办'}"

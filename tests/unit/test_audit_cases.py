@@ -127,6 +127,23 @@ def test_the_loss_of_the_last_event_only_the_store_shows() -> None:
     assert FindingKind.STORE_AHEAD not in kinds(audited(bare, beyond))
 
 
+def test_the_store_keeps_every_document_but_what_is_left_for_lookup() -> None:
+    history = next(
+        one
+        for one in some_histories(200)
+        if any(delivery.by == "lookup" for delivery in one.deliveries.values())
+        and one.case.phase is Phase.CLOSED
+    )
+    file = file_of(history)
+    assert file.stored is not None
+    for delivery in history.deliveries.values():
+        if delivery.by == "lookup":
+            del file.stored.versions[delivery.document_id]
+    assert FindingKind.STORE_BEHIND not in kinds(audited(file))
+    del file.stored.versions[history.case_no]
+    assert FindingKind.STORE_BEHIND in kinds(audited(file))
+
+
 def test_a_gap_names_the_document_and_the_place() -> None:
     history = closed()
     second = next(e for e in history.events if e.data.document_id == history.case_no and e.data.seq)
