@@ -22,12 +22,13 @@ from services.chassis.bus import (
     start_when_available,
     stop_within,
 )
-from services.chassis.clock import Clock, StoreClock
+from services.chassis.clock import Clock, StoreClock, SystemClock
 from services.chassis.http import Health, Problem, make_app
 from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
 from services.chassis.settings import PREFIX, load, refuse
 from services.chassis.store import Store, StoreUnavailable
+from services.chassis.ticker import tick
 from services.intake import api, catalogue, metrics
 from services.intake.guards import ChannelGuard, CodeGuard
 from services.intake.handlers import Ports
@@ -91,6 +92,7 @@ def make_intake(
 
     async def connect_bus() -> None:
         await start_when_available(broker, settings, publishes_to=[REQUESTS])
+        background.start("ticks", lambda: tick(publisher, REQUESTS, SystemClock()))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ from services.chassis.bus import (
     stop_within,
     subscribe_batch,
 )
-from services.chassis.clock import StoreClock
+from services.chassis.clock import StoreClock, SystemClock
 from services.chassis.documents import Documents
 from services.chassis.http import Health, Unavailable, make_app
 from services.chassis.keys import KeyFile, KeyFileError
@@ -33,6 +33,7 @@ from services.chassis.relay import relay
 from services.chassis.settings import PREFIX, load, refuse
 from services.chassis.store import Store, StoreUnavailable
 from services.chassis.sweeper import TrustedClock, sweep
+from services.chassis.ticker import tick
 from services.notify.api import Api
 from services.notify.aside import AsideByOrigin
 from services.notify.commands import Commands
@@ -116,6 +117,7 @@ def make_notify(
         background.start(
             "sweeper", lambda: sweep(documents.handoffs, fire, publish.from_store, clock)
         )
+        background.start("ticks", lambda: tick(publisher, HANDLING, SystemClock()))
         background.start("sender", sender.run)
         background.start("outcomes", sender.settle)
         background.start("consumer watch", consumer.watch)

@@ -19,7 +19,7 @@ from services.chassis.bus import (
     stop_within,
     subscribe_batch,
 )
-from services.chassis.clock import StoreClock
+from services.chassis.clock import StoreClock, SystemClock
 from services.chassis.dead_letters import DeadLetters
 from services.chassis.http import Health, make_app
 from services.chassis.keys import KeyFile
@@ -28,6 +28,7 @@ from services.chassis.relay import relay
 from services.chassis.settings import load, refuse
 from services.chassis.store import Store, prepare_when_available, store_trouble
 from services.chassis.sweeper import sweep
+from services.chassis.ticker import tick
 from services.triage.api import desk_routes
 from services.triage.commands import Commands
 from services.triage.domain.classify import Classifier
@@ -77,6 +78,7 @@ def build(settings: TriageSettings) -> tuple[FastAPI, Health, Background]:
 
     async def start() -> None:
         await start_when_available(broker, settings, [TRIAGE, POLICIES, dead_letters("triage")])
+        background.start("ticks", partial(tick, publisher, TRIAGE, SystemClock()))
         background.start("consumer watch", consumer.watch)
         background.start("relay", partial(relay, [kept.cases, kept.groups], publish, clock))
         background.start("groups", followers.follow_groups)
