@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from contracts import feeds, handling, requests, topics, triage
+from contracts import dead_letters, feeds, handling, requests, topics, triage
 from contracts.envelope import event_types
 
 Part = dict[str, Any]
@@ -34,7 +34,10 @@ _KEYS = {
     "event": "The event id. A redaction is published again under it, one `rev` higher.",
     "handoff": "The hand-off id.",
     "policy": "The policy id. A null value takes the policy down.",
-    "dead-letter": "The origin of the record: topic-partition-offset.",
+    "dead-letter": (
+        "The origin of the record: topic-partition-offset. A null value takes the letter off: "
+        "handled after a retry, or given up."
+    ),
 }
 
 
@@ -82,11 +85,9 @@ def _messages() -> Part:
         "payload": {"$ref": "./schemas/policies/policy.json"},
         "bindings": _message_binding("policy"),
     }
-    messages["dead-letter"] = {
-        "name": "dead-letter",
-        "summary": "A record that could not be handled, with its origin and the reason.",
-        "bindings": _message_binding("dead-letter"),
-    }
+    messages["dead-letter"] = _document_message(
+        "dead-letter", dead_letters.DeadLetter, "dead-letters/letter", "dead-letter"
+    )
     return messages
 
 
@@ -220,6 +221,8 @@ def _operations() -> Part:
         operations[f"{service}_{action}_{channel}"] = _operation(action, channel, service)
     for service in topics.SERVICES:
         operations[f"{service}_send_dead-letters"] = _operation("send", "dead-letters", service)
+    for reader in ("triage", "reporting"):
+        operations[f"{reader}_receive_dead-letters"] = _operation("receive", "dead-letters", reader)
     return operations
 
 

@@ -79,6 +79,8 @@ class FeedHandoff(BaseModel):
     urgings: int = Field(default=0, ge=0)
     returned_by: tuple[str, ...] = ()
     unit: str | None = None
+    refusal: str | None = None
+    """The last reply that did not apply, and why."""
 
 
 class Reply(BaseModel):

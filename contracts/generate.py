@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts import feeds, handling, policies, requests, triage
+from contracts import dead_letters, feeds, handling, policies, requests, triage
 from contracts.asyncapi import asyncapi_yaml
 from contracts.compatibility import breaks
 from contracts.envelope import event_types, headers_schema, schema_of
@@ -42,6 +42,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     for act, reply in feeds.ACTS.items():
         found[f"replies/{act}"] = reply.model_json_schema()
     found["policies/policy"] = policies.Policy.model_json_schema()
+    found["dead-letters/letter"] = dead_letters.DeadLetter.model_json_schema()
     return {
         name: {"$schema": _DRAFT, "$id": f"urn:jieyou:schema:{_plain(name)}:1", **schema}
         for name, schema in sorted(found.items())

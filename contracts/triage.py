@@ -35,8 +35,8 @@ OWNER = "triage"
 class CaseEvent(EventData):
     """An event of the case document, with what it does to tasks and clocks.
 
-    `ends` names open hand-offs that are not needed any more. `callback_url` stands on what the
-    citizen is told, so that notify need not ask anybody where to.
+    `ends` names open hand-offs that are not needed any more. `callback_url` and `tier` stand on
+    what the citizen is told, so that notify need not ask anybody where to and how urgently.
     """
 
     opens: tuple[DeskTask, ...] = ()
@@ -45,6 +45,7 @@ class CaseEvent(EventData):
     clears: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     callback_url: PersonalText = None
+    tier: Tier | None = None
 
 
 class CaseOpened(CaseEvent):

@@ -47,6 +47,7 @@ class HandoffDocument(Document):
     fired: list[tuple[str, str]] = field(default_factory=list)
     reply_ids: set[str] = field(default_factory=set)
     refused_replies: int = 0
+    refusal: str | None = None
     late_result: Result | None = None
 
     def apply(self, event: Event) -> None:
@@ -163,6 +164,7 @@ def _resolved(handoff: HandoffDocument, data: h.HandoffResolved) -> None:
 @_on(h.ReplyRefused)
 def _reply_refused(handoff: HandoffDocument, data: h.ReplyRefused) -> None:
     handoff.refused_replies += 1
+    handoff.refusal = f"{data.act}: {data.why}"
     handoff.late_result = data.result or handoff.late_result
 
 

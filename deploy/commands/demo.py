@@ -123,10 +123,14 @@ def _platform(folder: PlatformFolder, server: ReceiverServer) -> Iterator[None]:
 
 @contextmanager
 def _log(folder: PlatformFolder) -> Iterator[None]:
-    """Let the simulators write their log beside those of the services, not on the screen."""
+    """Let the simulators, and the clients they use, write their log beside those of the services:
+    a broker that goes away would fill the screen."""
+    import logging
+
     import structlog
 
     with (folder.logs / "simulators.log").open("a", encoding="utf-8") as file:
+        logging.basicConfig(stream=file, level=logging.WARNING, force=True)
         structlog.configure(
             processors=[
                 structlog.processors.add_log_level,
@@ -136,6 +140,7 @@ def _log(folder: PlatformFolder) -> Iterator[None]:
             logger_factory=structlog.WriteLoggerFactory(file),
         )
         yield
+        logging.disable()  # what is still said while connections close has no file any more
     structlog.reset_defaults()
 
 

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="add", help="新建密钥；完整密钥只显示这一次。")(add)
     group.command(name="list", help="列出全部密钥（不含密钥本身）。")(list_keys)
     group.command(name="revoke", help="按编号吊销密钥。")(revoke)
+    group.command(name="webhook", help="显示某个接收方核验推送签名用的密钥。")(webhook)
     app.add_typer(group, name="keys")
 
 
@@ -83,6 +84,38 @@ def revoke(key_id: Annotated[str, typer.Argument(help="密钥编号，见 jieyou
         for record in records
     )
     typer.echo(f"已吊销 {key_id}")
+
+
+class Receiver(StrEnum):
+    """Who takes webhooks."""
+
+    CHANNEL = "channel"
+    DEPARTMENT = "department"
+
+
+def webhook(
+    kind: Annotated[Receiver, typer.Argument(help="channel 渠道，department 部门。")],
+    name: Annotated[str, typer.Argument(help="渠道代码或部门代码。")],
+) -> None:
+    """Print the key, on standard output and nowhere else; it is derived and never changes."""
+    import os
+    from pathlib import Path
+
+    from deploy.local.credentials import WEBHOOK_SECRET
+    from deploy.local.errors import PlatformError
+    from deploy.local.folders import PlatformFolder
+    from services.notify.domain.webhooks import printed, receiver_key
+
+    given = os.environ.get("JIEYOU_WEBHOOK_SECRET_FILE")
+    path = Path(given) if given else PlatformFolder.current().secrets / WEBHOOK_SECRET
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        raise PlatformError(
+            f"{path}: there is no webhook secret; start the platform once, or name its file in "
+            "JIEYOU_WEBHOOK_SECRET_FILE"
+        ) from None
+    typer.echo(printed(receiver_key(secret, kind.value, name)))
 
 
 def _load() -> tuple[KeyFile, list[KeyRecord]]:

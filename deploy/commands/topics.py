@@ -19,6 +19,7 @@ def topics(
 ) -> None:
     """On JIEYOU_KAFKA_URL, else on the local platform that runs."""
     import asyncio
+    import os
 
     from contracts.profile import load_profile
     from contracts.topics import all_topics
@@ -26,7 +27,9 @@ def topics(
     from deploy.local.folders import PlatformFolder
     from deploy.topics import ensure_topics
 
-    kafka_url = control.addresses(PlatformFolder.current()).kafka_url
+    kafka_url = os.environ.get("JIEYOU_KAFKA_URL")
+    if kafka_url is None:
+        kafka_url = control.addresses(PlatformFolder.current()).kafka_url
     specs = all_topics(department.code for department in load_profile(profile).departments)
     report = asyncio.run(ensure_topics(kafka_url, specs))
     for words, names in (("新建", report.created), ("更新设置", report.reconfigured)):

@@ -5,10 +5,10 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
 import structlog
 
 from contracts import topics
+from contracts.dead_letters import DeadLetter, Origin
 from services.chassis import metrics
 from services.chassis.bus import Outgoing, Publisher, Record
 from services.chassis.clock import Clock, SystemClock
@@ -16,6 +16,10 @@ from services.chassis.telemetry import stack_digest, traceparent
 
 LONGEST_PAYLOAD_BYTES = 384 * 1024
 """What is kept of a payload; in base64 it must fit into a record of 1 MiB with all the rest."""
+_LONGEST_KEY_BYTES = 1_024
+_LONGEST_HEADER_NAME = 200
+_LONGEST_HEADER = 2_000
+_MOST_HEADERS = 50
 
 log = structlog.get_logger()
 
@@ -90,13 +94,8 @@ class DeadLetters:
             raise TooManyDeadLetters(f"{run} in a row in {record.topic}-{record.partition}")
         if record.origin in self._written:  # by an earlier attempt at the same batch
             return
-        letter = Outgoing(
-            topic=topics.dead_letters(self._service),
-            key=record.origin.encode(),
-            value=orjson.dumps(_letter(self._service, record, reason, error, self._clock.now())),
-            headers={"content-type": "application/json", "traceparent": traceparent()},
-        )
-        await self._publisher.publish_all([letter])
+        letter = _letter(self._service, record, reason, error, self._clock.now())
+        await self._publisher.publish_all([_outgoing(letter)])
         self._written.add(record.origin)
         metrics.DEAD_LETTERS.labels(self._service, record.topic).inc()
         log.error(
@@ -120,28 +119,65 @@ class DeadLetters:
         return length
 
 
+class Cut(ValueError):
+    """A letter holds only a part of its record, which can't be written again from it."""
+
+
+def original(letter: DeadLetter) -> Outgoing:
+    """Return the record of a letter as it was read, to be written once more where it came from.
+
+    Whoever handles it goes through the same checks as with the first: a cause that was decided
+    meanwhile is found. Raises Cut.
+    """
+    if not letter.is_whole:
+        raise Cut("the letter does not hold the whole record")
+    origin = letter.origin
+    return Outgoing(origin.topic, letter.key, letter.payload, letter.headers, origin.partition)
+
+
+def taken_off(service: str, origin: str) -> Outgoing:
+    """Return the tombstone of a letter; with it the payload leaves the topic as well."""
+    return Outgoing(topics.dead_letters(service), origin.encode(), None, partition=0)
+
+
+def _outgoing(letter: DeadLetter) -> Outgoing:
+    return Outgoing(
+        topic=topics.dead_letters(letter.service),
+        key=letter.origin.name.encode(),
+        value=letter.model_dump_json().encode(),
+        headers={"content-type": "application/json", "traceparent": traceparent()},
+    )
+
+
 def _letter(
     service: str, record: Record, reason: str, error: BaseException | None, at: datetime
-) -> dict[str, object]:
-    payload = record.value
-    return {
-        "service": service,
-        "reason": reason,
-        "error_class": type(error).__qualname__ if error is not None else None,
-        "stack_digest": stack_digest(error) if error is not None else None,
-        "origin": {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms,
-        },
-        "key_base64": _base64(record.key[:1_024] if record.key else record.key),
-        "payload_base64": _base64(payload[:LONGEST_PAYLOAD_BYTES] if payload else payload),
-        "payload_bytes": len(payload) if payload is not None else None,
-        "payload_sha256": hashlib.sha256(payload).hexdigest() if payload is not None else None,
-        "headers": {name[:200]: text[:2_000] for name, text in list(record.headers.items())[:50]},
-        "at": at.isoformat(),
+) -> DeadLetter:
+    key, payload, headers = record.key, record.value, record.headers
+    kept = {
+        name[:_LONGEST_HEADER_NAME]: text[:_LONGEST_HEADER]
+        for name, text in list(headers.items())[:_MOST_HEADERS]
     }
+    return DeadLetter(
+        service=service,
+        reason=reason,
+        error_class=type(error).__qualname__ if error is not None else None,
+        stack_digest=stack_digest(error) if error is not None else None,
+        origin=Origin(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
+        ),
+        key_base64=_base64(key[:_LONGEST_KEY_BYTES] if key else key),
+        payload_base64=_base64(payload[:LONGEST_PAYLOAD_BYTES] if payload else payload),
+        payload_bytes=len(payload) if payload is not None else None,
+        payload_sha256=hashlib.sha256(payload).hexdigest() if payload is not None else None,
+        headers=kept,
+        is_whole=len(key or b"") <= _LONGEST_KEY_BYTES
+        and len(payload or b"") <= LONGEST_PAYLOAD_BYTES
+        and kept == headers,
+        at=at,
+    )
 
 
 def _base64(data: bytes | None) -> str | None:

@@ -33,6 +33,17 @@ DEAD_LETTERS = Counter(
     "Records that could not be handled and were put aside.",
     ["service", "topic"],
 )
+DEAD_LETTERS_ASIDE = Gauge(
+    # What is left to do, over all instances and restarts: `jieyou dead-letters list`.
+    "jieyou_dead_letters_aside",
+    "Dead letters of a service that were neither handled after a retry nor given up.",
+    ["service"],
+)
+OLDEST_DEAD_LETTER_SECONDS = Gauge(
+    # Alarmed at 7 days: at 14 the topic drops the letter, and with it the record.
+    "jieyou_oldest_dead_letter_seconds",
+    "Age of the oldest dead letter that lies aside; 0 for none.",
+)
 RECORDS_PUBLISHED = Counter(
     "jieyou_records_published_total",
     "Records that the bus has acknowledged.",

@@ -153,19 +153,14 @@ def _tell(work: Work, event: Event) -> list[Outgoing]:
     url, channel = data.callback_url, work.channels.get(data.case_no)
     if isinstance(data, t.HandoffOrdered):
         url, channel = data.order.request.callback_url, data.order.request.channel
-    return work.tell(event, told, callback_url=url, channel=channel, tier=_tier(work, data))
+    return work.tell(event, told, callback_url=url, channel=channel, tier=_tier(data))
 
 
-def _tier(work: Work, data: t.CaseEvent) -> Tier | None:
+def _tier(data: t.CaseEvent) -> Tier | None:
     match data:
         case t.CaseOpened():
             return data.decision.tier
         case t.HandoffOrdered():
             return data.order.tier
-        case t.CaseReopened():
-            return data.tier
-        case t.CaseResolved(handoff_id=str() as handoff_id):
-            kept = work.handoffs.get(handoff_id)
-            return kept.document.order.tier if kept and kept.document.order else None
         case _:
-            return None
+            return data.tier

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from contracts.ids import ALPHABET, CASE_NUMBER_LENGTH
 from contracts.lifecycle import state_of
 from contracts.profile import Profile
+from services.chassis.blocked import BlockedCases
 from services.chassis.clock import Clock
 from services.chassis.http import FieldError, Invalid, TooManyRequests, Unavailable, require
 from services.chassis.keys import KeyKind
@@ -51,6 +52,7 @@ class Views:
     profile: Profile
     projection: Projection
     clock: Clock
+    blocked: BlockedCases
     codes: CodeGuard
     ends: Callable[[], Awaitable[Ends | None]]
 
@@ -89,10 +91,11 @@ def case_routes(views: Views) -> APIRouter:
             known = await views.projection.case(found) if code_n is not None else None
         except StoreUnavailable:
             raise _away() from None
-        if known is None or not known.events:
-            return _answer(received(found))
+        is_blocked = bool(views.blocked.of(found))
+        if known is None or not known.events or not known.is_folded:
+            return _answer(received(found, is_blocked=is_blocked))
         state = state_of(found, known.events.values())
-        return _answer(public_view(state, views.profile, is_blocked=bool(known.blocked)))
+        return _answer(public_view(state, views.profile, is_blocked=is_blocked))
 
     return router
 
@@ -124,12 +127,16 @@ def figure_routes(views: Views) -> APIRouter:
     @router.get("/queues", dependencies=[Depends(_duty)])
     async def queues() -> Response:
         """待办：各队列中等待的件数和时间。"""
+        blocked = views.blocked.since()
         try:
             waiting = await views.projection.waiting(MOST_WAITING)
+            beside = blocked.keys() - {row["_id"] for row in waiting}
+            standing_still = await views.projection.queued(beside)
         except StoreUnavailable:
             raise _away() from None
         now = views.clock.now()
-        document = {"queues": queues_document(waiting, now), "at": now}
+        found = queues_document([*waiting, *standing_still], blocked, now)
+        document = {"queues": found, "at": now}
         return _answer({**document, "is_cut_off": len(waiting) >= MOST_WAITING})
 
     return router
@@ -151,7 +158,15 @@ def operator_routes(views: Views) -> APIRouter:
             rows = await views.projection.audited(after, end)
         except StoreUnavailable:
             raise _away() from None
-        return _answer({"cases": [audited(row) for row in rows], "next": end})
+        known = {row["_id"] for row in rows}
+        unseen = sorted(
+            case_no
+            for case_no in views.blocked.since()
+            if case_no not in known and after <= case_no and (end is None or case_no < end)
+        )
+        rows += [{"_id": case_no} for case_no in unseen]
+        cases = [audited(row, views.blocked.of(row["_id"])) for row in rows]
+        return _answer({"cases": cases, "next": end})
 
     @router.get("/recount")
     async def recounted() -> Response:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from contracts.profile import Profile, ProfileError, load_profile
 from contracts.topics import CASE_TOPICS
 from services.chassis.backoff import backoff_seconds
+from services.chassis.blocked import BlockedCases
 from services.chassis.bus import (
     Consumer,
     Publisher,
@@ -70,6 +71,9 @@ def make_reporting(
     dead_letters = DeadLetters(publisher, settings.service)
     applier = Applier(projection, dead_letters, settings.cached_cases)
     ends = LogEnds(settings.kafka_url)
+    clock = clock or SystemClock()
+    blocked = BlockedCases()
+    letters = blocked.following(settings)
     background, health = Background(), Health()
     trouble: list[str] = ["not begun"]
 
@@ -102,6 +106,8 @@ def make_reporting(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         background.start("bus", begin, once=True)
         background.start("watch", consumer.watch)
+        background.start("dead letters", letters.run)
+        background.start("dead letter watch", lambda: blocked.watch(clock))
         try:
             yield
         finally:
@@ -118,6 +124,7 @@ def make_reporting(
     health.must_be_ready("bus", lambda: bus_trouble(broker))
     health.must_be_ready("store", lambda: store_trouble(store))
     health.must_be_ready("applying", consumer.waiting)
+    health.must_be_ready("dead letters", letters.trouble)
     app = make_app(
         "解忧 · 查询与数据",
         lifespan,
@@ -128,7 +135,8 @@ def make_reporting(
     views = api.Views(
         profile,
         projection,
-        clock or SystemClock(),
+        clock,
+        blocked,
         CodeGuard(settings.code_key),
         ends.read,
     )

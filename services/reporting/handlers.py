@@ -151,8 +151,6 @@ class Applier:
 
     async def _taken(self, known: KnownCase, batch: Batch) -> CaseWrite | None:
         """Take in what the batch holds of a case; None if that changes nothing."""
-        for origin, reason in batch.blocks.get(known.case_no, ()):
-            known.block(origin, reason)
         taken = batch.events.get(known.case_no, ())
         for _, event in taken:
             _count(known.take(event), event)
@@ -160,15 +158,18 @@ class Applier:
             return None
         try:
             state = state_of(known.case_no, known.events.values())
-            return CaseWrite(known, facts_of(state), contribution_of(state))
+            write = CaseWrite(known, facts_of(state), contribution_of(state))
         except Exception as error:  # noqa: BLE001 -- one case must not hold up its partition
             log.critical(
                 "case not folded", case_no=known.case_no, alarm=True, **error_fields(error)
             )
             metrics.CASES_NOT_FOLDED.inc()
+        else:
+            known.is_folded = True
+            return write
         for record, _ in taken:
             await self._dead_letters.put(record, _NOT_FOLDED)
-            known.block(record.origin, _NOT_FOLDED)
+        known.is_folded = False
         return CaseWrite(known, known.facts, known.counted)
 
     async def _turned(self, changes: dict[tuple[int, str], Figures]) -> list[Page]:

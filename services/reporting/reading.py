@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.envelope import TICK_KEY, ContractError, Event, parse
-from contracts.ids import parse_case_number
-from contracts.topics import partition_for
 from services.chassis.batches import PutAside
 from services.chassis.bus import Record
 from services.reporting import metrics
@@ -15,20 +13,15 @@ from services.reporting.domain.progress import Reached
 
 @dataclass(slots=True)
 class Batch:
-    """What a batch of records holds.
-
-    `blocks` are the cases of records that cannot be read: origin and reason of each. `reached` is
-    by partition number and topic.
-    """
+    """What a batch of records holds. `reached` is by partition number and topic."""
 
     events: dict[str, list[tuple[Record, Event]]] = field(default_factory=dict)
-    blocks: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     reached: dict[int, dict[str, Reached]] = field(default_factory=dict)
 
     @property
     def case_nos(self) -> set[str]:
         """The cases that the batch concerns."""
-        return self.events.keys() | self.blocks.keys()
+        return set(self.events)
 
     def note(self, record: Record, recorded_at: datetime | None) -> None:
         """Note that a record is dealt with, whatever it was."""
@@ -48,27 +41,13 @@ async def sort_out(records: Sequence[Record], dead_letters: PutAside) -> Batch:
             if event.partition != record.partition:
                 raise ContractError("partition", "is not the case's")
         except ContractError as error:
-            await _put_aside(record, batch, error, dead_letters)
+            await dead_letters.put(record, f"breaks the contract at {error.field}", error)
+            metrics.RECORDS_UNREADABLE.inc()
+            batch.note(record, None)
             continue
         batch.note(record, event.data.recorded_at)
         batch.events.setdefault(event.data.case_no, []).append((record, event))
     return batch
-
-
-async def _put_aside(
-    record: Record, batch: Batch, error: ContractError, dead_letters: PutAside
-) -> None:
-    """Dead-letter a record, and name its case where the number can be read.
-
-    Only a case of the record's own partition can be marked: others may be written elsewhere.
-    """
-    reason = f"breaks the contract at {error.field}"
-    await dead_letters.put(record, reason, error)
-    metrics.RECORDS_UNREADABLE.inc()
-    batch.note(record, None)
-    case_no = parse_case_number(record.headers.get("ce_subject", ""))
-    if case_no is not None and partition_for(case_no) == record.partition:
-        batch.blocks.setdefault(case_no, []).append((record.origin, reason))
 
 
 def _moment(header: str | None) -> datetime | None:

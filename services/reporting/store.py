@@ -28,6 +28,8 @@ from services.reporting.domain.known_case import KnownCase
 from services.reporting.domain.progress import Progress, Reached
 from services.reporting.handlers import Applied, CaseWrite
 
+_IN_QUEUES = dict.fromkeys(("tasks", "is_opened", "tier", "category", "region", "accepted_at"), 1)
+
 
 class ProgressLost(Exception):
     """The offsets are gone while this process runs: somebody removed the database. Start anew."""
@@ -131,12 +133,18 @@ class Projection:
         return added(_page(row).cells for row in rows)
 
     async def waiting(self, limit: int) -> list[Fields]:
-        """Return facts of cases that wait for a person or for triage, or are blocked."""
-        shown = dict.fromkeys(
-            ("tasks", "is_opened", "is_blocked", "tier", "category", "region", "accepted_at"), 1
-        )
+        """Return facts of cases that wait for a person or for triage."""
         async with self.store.answering():
-            return await self._cases.find({"waits": True}, shown).limit(limit).to_list(limit)
+            rows = self._cases.find({"waits": True}, _IN_QUEUES).limit(limit)
+            return await rows.to_list(limit)
+
+    async def queued(self, case_nos: Iterable[str]) -> list[Fields]:
+        """Return the same facts of these cases, whether they wait or not."""
+        wanted = list(case_nos)
+        if not wanted:
+            return []
+        async with self.store.answering():
+            return await self._cases.find({"_id": {"$in": wanted}}, _IN_QUEUES).to_list(len(wanted))
 
     async def size(self) -> int:
         """Return about how many cases there are."""
@@ -191,7 +199,8 @@ def _events(row: Fields) -> dict[str, Event]:
 
 def _known(row: Fields) -> KnownCase:
     known = KnownCase(row["_id"], _events(row), _figures(row["counted"]), is_stored=True)
-    known.blocked = dict(row.get("blocked", []))
+    known.is_folded = not row.get("is_unfolded")
+    known.has_changed = not known.is_folded
     return known
 
 
@@ -212,9 +221,8 @@ def _case_write(write: CaseWrite) -> InsertOne[Fields] | ReplaceOne[Fields]:
         "counted": _cells(write.counted),
         "events": {key: _stored(event) for key, event in known.events.items()},
     }
-    if known.blocked:  # origins hold dots, so they can be no field names
-        row["blocked"] = [list(pair) for pair in known.blocked.items()]
-        row["is_blocked"] = row["waits"] = True
+    if not known.is_folded:
+        row["is_unfolded"] = True
     return ReplaceOne({"_id": known.case_no}, row) if known.is_stored else InsertOne(row)
 
 

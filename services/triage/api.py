@@ -6,15 +6,18 @@ that the person saw: it is refused (412) when phase, category, tier, hand-off or
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from hashlib import sha256
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
 from contracts.ids import parse_case_number
 from contracts.lifecycle import CaseDocument, GroupDocument
 from contracts.policies import Policy
 from contracts.topics import POLICIES
 from contracts.vocabulary import TaskKind
+from services.chassis.blocked import BlockedCases
 from services.chassis.bus import BusUnavailable, Outgoing, Publisher
 from services.chassis.http import (
     Caller,
@@ -29,7 +32,7 @@ from services.chassis.http import (
 from services.chassis.kept import Kept
 from services.chassis.store import StoreUnavailable
 from services.triage import forms
-from services.triage.commands import Commands, NotPossible, SeenOtherwise, Unknown
+from services.triage.commands import Commands, KeyReused, NotPossible, SeenOtherwise, Unknown
 from services.triage.domain import desk, groups
 from services.triage.domain.desk import Act
 from services.triage.domain.occasion import Occasion
@@ -38,10 +41,22 @@ from services.triage.settings import TriageSettings
 
 Person = Annotated[Caller, Depends(require("desk", "supervisor"))]
 Supervisor = Annotated[Caller, Depends(require("supervisor"))]
-CommandId = Annotated[
+IdempotencyKey = Annotated[
     str,
     Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
 ]
+
+
+async def _command(request: Request, key: IdempotencyKey) -> str:
+    """The command's id: the client's key, and a digest of what it asks for.
+
+    So the same key for another act or other words is found out, and not taken for a repetition.
+    """
+    asked = f"{request.scope['route'].path}|".encode() + await request.body()
+    return f"{key}#{sha256(asked).hexdigest()[:16]}"
+
+
+CommandId = Annotated[str, Depends(_command)]
 Seen = Annotated[str | None, Header(alias="If-Match")]
 PolicyId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 _RETRY_SECONDS = 5
@@ -56,6 +71,9 @@ async def _answered() -> AsyncIterator[None]:
         raise NotFound("没有这个编号的办件或分组。") from None
     except NotPossible as error:
         raise Conflict(str(error)) from None
+    except KeyReused:
+        reused = FieldError("Idempotency-Key", "这个键已用于另一项操作，请换一个")
+        raise Invalid(errors=[reused]) from None
     except SeenOtherwise:
         raise Stale from None
     except (StoreUnavailable, BusUnavailable):
@@ -69,10 +87,12 @@ def _number(written: str) -> str:
     return case_no
 
 
-def desk_routes(commands: Commands, settings: TriageSettings, publisher: Publisher) -> APIRouter:
+def desk_routes(
+    commands: Commands, settings: TriageSettings, publisher: Publisher, blocked: BlockedCases
+) -> APIRouter:
     """Return the routes of the duty desk."""
     router = APIRouter(prefix="/v1/desk")
-    _reading(router, commands, settings)
+    _reading(router, commands, settings, blocked)
     _handling(router, commands)
     _following_up(router, commands)
     _grouping(router, commands)
@@ -80,8 +100,15 @@ def desk_routes(commands: Commands, settings: TriageSettings, publisher: Publish
     return router
 
 
-def _reading(router: APIRouter, commands: Commands, settings: TriageSettings) -> None:
+def _reading(
+    router: APIRouter, commands: Commands, settings: TriageSettings, blocked: BlockedCases
+) -> None:
     kept = commands.kept
+
+    def beside(case_no: str, claims: dict[str, str]) -> dict[str, Any]:
+        """What a person must know of a case that is none of its state."""
+        blocks = [asdict(block) for block in blocked.of(case_no)]
+        return {"claimed_by": claims.get(case_no), "blocked": blocks}
 
     @router.get("/queue")
     async def queue(
@@ -94,7 +121,7 @@ def _reading(router: APIRouter, commands: Commands, settings: TriageSettings) ->
             found = [one.document for one in await kept.waiting(kind, limit)]
             claims = await kept.claims([case.case_no for case in found], commands.clock.now())
             counts = await kept.count_waiting()
-        cases = [{**shown(case), "claimed_by": claims.get(case.case_no)} for case in found]
+        cases = [{**shown(case), **beside(case.case_no, claims)} for case in found]
         return {"waiting": counts, "cases": cases}
 
     @router.get("/cases/{case_no}")
@@ -106,7 +133,7 @@ def _reading(router: APIRouter, commands: Commands, settings: TriageSettings) ->
             if found is None:
                 raise Unknown
             claims = await kept.claims([number], commands.clock.now())
-        return {**shown(found.document), "claimed_by": claims.get(number)}
+        return {**shown(found.document), **beside(number, claims)}
 
     @router.post("/cases/{case_no}/claim")
     async def claim(case_no: str, person: Person, command: CommandId) -> dict[str, Any]:
@@ -453,6 +480,9 @@ def _policies(router: APIRouter, commands: Commands, publisher: Publisher) -> No
     async def put(policy_id: PolicyId, form: forms.PolicyForm, person: Person) -> dict[str, Any]:
         """Publish a policy passage; a second time replaces the first."""
         _known(commands, category=form.category)
+        unknown = [code for code in form.regions if code not in commands.profile.regions_by_code]
+        if unknown:
+            raise Invalid(errors=[FieldError("regions", "没有这个地区")])
         version = int(commands.clock.now().timestamp() * 1_000)
         policy = Policy(policy_id=policy_id, version=version, **form.model_dump())
         value = policy.model_dump_json(exclude_none=True).encode()

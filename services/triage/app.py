@@ -11,6 +11,7 @@ from contracts.envelope import Event
 from contracts.profile import ProfileError, load_profile
 from contracts.topics import HANDLING, POLICIES, REQUESTS, TRIAGE, dead_letters
 from services.chassis.batches import publish_events
+from services.chassis.blocked import BlockedCases
 from services.chassis.bus import (
     Publisher,
     bus_trouble,
@@ -63,6 +64,7 @@ def build(settings: TriageSettings) -> tuple[FastAPI, Health, Background]:
         handler=triage.handle,
         dead_letters=letters,
     )
+    blocked = BlockedCases()
     health, background = Health(), Background()
     health.must_live("consumer", consumer.trouble)
     health.must_be_ready("consumer", consumer.waiting)
@@ -90,6 +92,7 @@ def build(settings: TriageSettings) -> tuple[FastAPI, Health, Background]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         background.start("clock", clock.keep_measured)
         background.start("indexes", partial(prepare_when_available, kept.prepare), once=True)
+        background.start("dead letters", blocked.following(settings).run)
         background.start("start", start, once=True)
         yield
         await background.stop()
@@ -104,7 +107,7 @@ def build(settings: TriageSettings) -> tuple[FastAPI, Health, Background]:
         body_limit_bytes=settings.body_limit_bytes,
     )
     commands = Commands(kept, profile, clock, publish)
-    app.include_router(desk_routes(commands, settings, publisher))
+    app.include_router(desk_routes(commands, settings, publisher, blocked))
     return app, health, background
 
 

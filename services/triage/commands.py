@@ -11,7 +11,7 @@ import structlog
 
 from contracts.envelope import Event
 from contracts.ids import group_id
-from contracts.lifecycle import CaseDocument, GroupDocument
+from contracts.lifecycle import CaseDocument, Document, GroupDocument
 from contracts.profile import Profile
 from contracts.vocabulary import GroupKind
 from services.chassis.bus import BusUnavailable
@@ -32,6 +32,10 @@ _TRIES = 6
 
 class Unknown(Exception):
     """There is no such case or group."""
+
+
+class KeyReused(Exception):
+    """The client's key was used for another act on this document."""
 
 
 class SeenOtherwise(Exception):
@@ -64,7 +68,7 @@ class Commands:
             if kept is None:
                 raise Unknown
             occasion = self._occasion(command)
-            if kept.document.has_cause(occasion.cause):
+            if is_repeated(kept.document, occasion.cause):
                 return kept
             if seen is not None and seen != view_of(kept.document):
                 raise SeenOtherwise(view_of(kept.document))
@@ -116,7 +120,7 @@ class Commands:
             if group is None or len(found) < len(set(cases)):
                 raise Unknown
             occasion = self._occasion(command)
-            if group.document.has_cause(occasion.cause):
+            if is_repeated(group.document, occasion.cause):
                 return group
             act(occasion, group, {name: kept.document for name, kept in found.items()})
             unit = Unit(self.kept.store, owed_by_offset=False)
@@ -140,4 +144,17 @@ class Commands:
         return True
 
 
-__all__ = ["Commands", "NotPossible", "SeenOtherwise", "Unknown"]
+def is_repeated(document: Document, cause: str) -> bool:
+    """Whether a command (`command:<key>#<digest>`) was done already.
+
+    Raises KeyReused if its key was used for something else.
+    """
+    if document.has_cause(cause):
+        return True
+    key = cause.rpartition("#")[0]
+    if key and any(known.rpartition("#")[0] == key for known in document.causes):
+        raise KeyReused
+    return False
+
+
+__all__ = ["Commands", "KeyReused", "NotPossible", "SeenOtherwise", "Unknown"]

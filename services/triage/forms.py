@@ -1,9 +1,8 @@
 """What people of the desk send: one form for each command."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.vocabulary import GroupKind, Kind, Rating, Result, Tier, TierCause
 
@@ -174,4 +173,5 @@ class PolicyForm(Form):
     category: str
     regions: tuple[str, ...] = ()
     valid_from: AwareDatetime
-    valid_until: datetime | None = None
+    valid_until: AwareDatetime | None = None
+    url: AnyHttpUrl | None = None

@@ -1,4 +1,4 @@
-"""The demonstration from its start to its exit code, undisturbed and with everything killed once."""
+"""The demonstration from its start to its exit code, with every process killed once."""
 
 import json
 import os

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from contracts import topics
-from contracts.envelope import Event, EventData, parse
+from contracts.envelope import Event, EventData
 from contracts.handling import CitizenTold, HandoffResolved, HandoffSent
 from contracts.ids import case_number, event_id
 from contracts.lifecycle import Phase, state_of
@@ -24,7 +24,8 @@ from contracts.requests import RatingGiven, RequestSubmitted, WithdrawalRequeste
 from contracts.triage import HandoffOrdered
 from contracts.vocabulary import Contact, Rating, RequestContent, Result
 from deploy.topics import ensure_topics
-from services.chassis.bus.records import repaired_headers
+from services.chassis.batches import read_event
+from services.chassis.bus.records import to_record
 from services.chassis.keys import KeyFile, new_key
 from services.chassis.store import Store
 from services.triage.app import build
@@ -100,8 +101,8 @@ class Running:
             async with asyncio.timeout(20):
                 while sum(event.type == kind for event in found) < count:
                     for records in (await consumer.getmany(timeout_ms=200)).values():
-                        events = [parse(repaired_headers(r.headers), r.value) for r in records]
-                        found += [e for e in events if e.data.case_no == case_no]
+                        events = [read_event(to_record(record)) for record in records]
+                        found += [e for e in events if e and e.data.case_no == case_no]
         finally:
             await consumer.stop()
         return found
@@ -262,6 +263,9 @@ async def test_a_command_is_done_once_and_refused_when_the_view_has_changed(
         case_no, "answer", {"text": "不"}, "k2", **{"If-Match": shown["view"]}
     )
     assert (first.status_code, again.status_code, other.status_code) == (200, 200, 412)
+    reused = await running.act(case_no, "answer", {"text": "不同的话"}, "k1")
+    assert reused.status_code == 422
+    assert reused.json()["errors"][0]["field"] == "Idempotency-Key"
     impossible = await running.act(case_no, "answer", {"text": "不"})
     assert impossible.status_code == 409
     events = await running.written(case_no, "case.answered")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from contracts.feeds import ACTS, FeedHandoff
 from contracts.ids import case_number
@@ -142,14 +143,16 @@ def test_the_check_of_signatures_that_receivers_copy_is_right(
     assert not is_signed(printed(key), signed_headers(key, "m-1", 1_642_479_000, body), body)
 
 
-def test_the_lines_that_print_a_receivers_key_print_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_command_that_prints_a_receivers_key_prints_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (code,) = re.findall(r"python -c '\n(.*?)\n'", GUIDES["operator"], re.DOTALL)
-    monkeypatch.setenv("JIEYOU_WEBHOOK_SECRET", SECRET)
-    exec(code, {})
-    expected = printed(receiver_key(bytes.fromhex(SECRET), "channel", "app"))
-    assert capsys.readouterr().out.strip() == expected
+    assert "`jieyou keys webhook channel app`" in GUIDES["operator"]
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    monkeypatch.setenv("JIEYOU_WEBHOOK_SECRET_FILE", str(secret))
+    said = CliRunner().invoke(make_app(), ["keys", "webhook", "channel", "app"])
+    assert said.exit_code == 0, said.output
+    assert said.output.strip() == printed(receiver_key(bytes.fromhex(SECRET), "channel", "app"))
 
 
 def _handoff(version: int, state: str) -> dict[str, Any]:

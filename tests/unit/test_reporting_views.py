@@ -192,7 +192,7 @@ def test_queues_show_the_oldest_first_with_their_age() -> None:
         cases.append({**facts, "_id": tale.case_no, "tasks": [{"kind": "answer", "since": since}]})
     submitted = Tale("new").submitted()
     cases.append({**facts_of(submitted.state), "_id": submitted.case_no})
-    queues = {queue["queue"]: queue for queue in queues_document(cases, NOW)}
+    queues = {queue["queue"]: queue for queue in queues_document(cases, {}, NOW)}
     assert queues.keys() == {"untriaged", "answer"}
     answer = queues["answer"]
     assert (answer["count"], answer["oldest_age_seconds"]) == (3, 9 * 3600)

@@ -27,10 +27,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to write. Without `partition` the key's hash decides, which case topics forbid."""
+    """A record to write. Without `partition` the key's hash decides, which case topics forbid;
+    compacted topics take no record without a key."""
 
     topic: str
-    key: bytes = field(repr=False)
+    key: bytes | None = field(repr=False)
     value: bytes | None = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     partition: int | None = None

@@ -1,7 +1,7 @@
-"""Reading a small topic whole in every instance: policies, which all of them need at once."""
+"""Reading small topics whole in every instance: what all of them need at once, as policies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,20 +18,22 @@ log = structlog.get_logger()
 
 
 class WholeTopic:
-    """Follows all of a topic's partitions from the beginning, in no group, so that no other
-    instance takes a share of them. `ready` is set once the end of the topic was reached."""
+    """Follows all partitions of a topic, or of several alike, from the beginning, in no group, so
+    that no other instance takes a share of them. `ready` is set once the end was reached."""
 
     def __init__(
         self,
         settings: ServiceSettings,
-        topic: str,
+        topic: str | Sequence[str],
         apply: Callable[[Record], Awaitable[None]],
         partitions: int = 1,
     ) -> None:
         self._settings = settings
-        self._topic = topic
+        self._topics = [topic] if isinstance(topic, str) else list(topic)
         self._apply = apply
-        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._partitions = [
+            TopicPartition(name, number) for name in self._topics for number in range(partitions)
+        ]
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -44,7 +46,7 @@ class WholeTopic:
             except (KafkaError, OSError, TimeoutError) as error:
                 attempt += 1
                 reason = str(error) if isinstance(error, TopicMissing) else type(error).__name__
-                log.warning("topic not readable", topic=self._topic, reason=reason)
+                log.warning("topic not readable", topics=self._topics, reason=reason)
                 await asyncio.sleep(backoff_seconds(attempt, first=0.5, longest=10.0))
 
     async def trouble(self) -> str | None:
@@ -62,8 +64,8 @@ class WholeTopic:
         )
         try:
             await consumer.start()
-            if self._topic not in await consumer.topics():
-                raise TopicMissing([self._topic])
+            if missing := set(self._topics) - await consumer.topics():
+                raise TopicMissing(missing)
             consumer.assign(self._partitions)
             await consumer.seek_to_beginning(*self._partitions)
             ends = await consumer.end_offsets(self._partitions)
@@ -87,7 +89,7 @@ class WholeTopic:
         try:
             await self._apply(record)
         except Exception as error:  # noqa: BLE001 -- one document must not stop the others
-            metrics.WHOLE_TOPIC_FAILURES.labels(self._topic).inc()
+            metrics.WHOLE_TOPIC_FAILURES.labels(record.topic).inc()
             log.error(
                 "record not applied",
                 topic=record.topic,

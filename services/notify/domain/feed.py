@@ -60,6 +60,7 @@ def feed_document(kept: Kept[HandoffDocument]) -> FeedHandoff:
         urgings=handoff.urgings,
         returned_by=order.returned_by,
         unit=handoff.unit,
+        refusal=handoff.refusal,
     )
 
 

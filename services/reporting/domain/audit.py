@@ -1,16 +1,18 @@
 """What the audit is shown of each case, and how all cases are divided into pages of like size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from contracts.dead_letters import Block
 from contracts.ids import ALPHABET, CASE_NUMBER_LENGTH
 
 PAGE = 500
 """About how many cases a page has."""
 
 
-def audited(case: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is to be known of a case: complete, waiting where, missing or double what."""
+def audited(case: Mapping[str, Any], blocks: Iterable[Block]) -> dict[str, Any]:
+    """Return what is to be known of a case: complete, waiting where, missing or double what, and
+    what blocks it."""
     return {
         "case_no": case["_id"],
         "status": case.get("status", "submitted"),
@@ -22,7 +24,8 @@ def audited(case: Mapping[str, Any]) -> dict[str, Any]:
         "open_wishes": case.get("open_wishes", 0),
         "tasks": case.get("tasks", []),
         "blocked": [
-            {"origin": origin, "reason": reason} for origin, reason in case.get("blocked", ())
+            {"service": one.service, "origin": one.origin, "reason": one.reason, "since": one.at}
+            for one in blocks
         ],
         "erased": bool(case.get("erased")),
     }

@@ -1,4 +1,4 @@
-"""A case as reporting holds it: the set of its events, what was counted of it, what blocks it."""
+"""A case as reporting holds it: the set of its events, and what was counted of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Taken(Enum):
 
 @dataclass(slots=True)
 class KnownCase:
-    """A case with its events by key, what was counted of it, and what blocks it.
+    """A case with its events by key, and what was counted of it.
 
     An event has its id as key. Other bytes under the same id and `rev` are kept beside it, so that
     the state, which says `double` of them, is the same whichever came first; a redaction drops
@@ -32,8 +32,10 @@ class KnownCase:
     events: dict[str, Event] = field(default_factory=dict)
     counted: Figures = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)
-    blocked: dict[str, str] = field(default_factory=dict)
     is_stored: bool = False
+    is_folded: bool = True
+    """Whether its state could be computed; if not, that is tried again with whatever comes next,
+    a repetition too."""
     has_changed: bool = False
     """Whether it holds something that is not stored yet."""
 
@@ -56,15 +58,10 @@ class KnownCase:
         self._put(beside, event)
         return Taken.CONFLICTING
 
-    def block(self, origin: str, reason: str) -> None:
-        """Mark the case: a record of it was put aside. `reason` is a phrase of the code."""
-        self.has_changed |= origin not in self.blocked
-        self.blocked.setdefault(origin, reason)
-
     def settle(self, facts: dict[str, object], counted: Figures) -> None:
         """All of it is stored now, with these facts and this contribution."""
         self.facts, self.counted = facts, counted
-        self.has_changed, self.is_stored = False, True
+        self.has_changed, self.is_stored = not self.is_folded, True
 
     def _put(self, key: str, event: Event) -> None:
         self.events[key] = event

@@ -17,6 +17,7 @@ from services.reporting.domain.words import DECLINED, STATUS_NAMES, STEP_NAMES, 
 
 RECEIVED_SAYS = "求助已收到，正在登记，请稍后再查。"
 ERASED_SAYS = "此办件的个人信息已按申请清除。"
+BLOCKED_SAYS = "求助已收到，登记时遇到问题，工作人员正在处理。"
 INCOMPLETE_SAYS = "部分办理记录尚未到齐，以下内容可能不全。"
 _RATED = (OutcomeKind.ANSWER, OutcomeKind.RESULT)
 _GROUP_SAYS = {
@@ -26,14 +27,15 @@ _GROUP_SAYS = {
 }
 
 
-def received(case_no: str) -> dict[str, Any]:
-    """Return the view of a valid number and code whose case has not arrived here yet."""
+def received(case_no: str, *, is_blocked: bool = False) -> dict[str, Any]:
+    """Return the view of a valid number and code whose case has not arrived here yet, or of which
+    nothing can be shown."""
     return {
         "case_no": case_no,
         "case_no_spoken": spoken(case_no),
         "status": "received",
         "status_name": STATUS_NAMES["submitted"],
-        "says": RECEIVED_SAYS,
+        "says": BLOCKED_SAYS if is_blocked else RECEIVED_SAYS,
     }
 
 

@@ -10,12 +10,20 @@ from services.reporting.domain.words import BLOCKED, QUEUE_NAMES, UNTRIAGED
 OLDEST_SHOWN = 50
 
 
-def queues_document(cases: Iterable[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Return the queues, each with its oldest cases first. Ages are seconds up to `now`."""
+def queues_document(
+    cases: Iterable[Mapping[str, Any]], blocked_since: Mapping[str, datetime], now: datetime
+) -> list[dict[str, Any]]:
+    """Return the queues, each with its oldest cases first. Ages are seconds up to `now`.
+
+    A blocked case of which nothing else has arrived stands in the queue of the blocked alone.
+    """
     queues: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = {}
-    for case in cases:
+    known = {str(case["_id"]): case for case in cases}
+    for case in known.values():
         for kind, since in _waits(case, now):
             queues.setdefault(kind, []).append((since, case))
+    for case_no, since in blocked_since.items():
+        queues.setdefault(BLOCKED, []).append((since, known.get(case_no, {"_id": case_no})))
     found = []
     for kind, name in QUEUE_NAMES.items():
         waiting = sorted(queues.get(kind, ()), key=lambda one: (one[0], one[1]["_id"]))
@@ -39,8 +47,6 @@ def _waits(case: Mapping[str, Any], now: datetime) -> list[tuple[str, datetime]]
     waits = [(str(task["kind"]), task["since"]) for task in case.get("tasks", ())]
     if not case.get("is_opened"):
         waits.append((UNTRIAGED, accepted))
-    if case.get("is_blocked"):
-        waits.append((BLOCKED, accepted))
     return waits
 
 

@@ -62,6 +62,7 @@ class Occasion:
         fields.setdefault("round", case.round)
         if data_type.type in TOLD_TYPES and case.request is not None:
             fields.setdefault("callback_url", case.request.callback_url)
+            fields.setdefault("tier", case.tier)
         return kept.record(
             data_type,
             cause=self.cause,
