@@ -54,7 +54,7 @@ def told_step(
     """Return what the citizen is told of an event, or None for what is no business of theirs.
 
     `outcome` is the outcome of the round that `case.finished` ends, for events that do not carry
-    it; `department` the code of the leading department, for `withdrawal.ended`, which does not
+    it; `department` the code of the leading department, for a `withdrawal.ended` that does not
     name it. Without it the sentence speaks of the unit in charge.
     """
     data = event.data
@@ -188,8 +188,9 @@ def _withdrawal(context: _Context, data: EventData) -> _Said | None:
     if isinstance(data, t.CaseWithdrawn):
         return _Said("withdrawn", {}, is_outcome=True)
     if isinstance(data, t.WithdrawalEnded) and data.ground == "too_late":
-        name = context.department_name(context.department)
-        return _Said("withdrawal_too_late", {"department": name}, department=context.department)
+        department = data.department or context.department
+        name = context.department_name(department)
+        return _Said("withdrawal_too_late", {"department": name}, department=department)
     return None
 
 

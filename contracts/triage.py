@@ -286,12 +286,13 @@ class CaseWithdrawn(CaseEvent):
 
 
 class WithdrawalEnded(CaseEvent):
-    """The case goes on: too late to recall, or the desk declined (red)."""
+    """The case goes on: too late to recall from `department`, or the desk declined (red)."""
 
     type: ClassVar[str] = "withdrawal.ended"
 
     wish: str
     ground: Literal["too_late", "declined"]
+    department: str | None = None
     person: str | None = None
 
 

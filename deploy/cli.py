@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-COMMANDS = ("up", "down", "status", "topics", "keys", "demo", "audit", "replay")
+COMMANDS = ("up", "down", "status", "topics", "keys", "demo", "audit", "dead_letters", "replay")
 
 _INTERRUPTED = 130
 

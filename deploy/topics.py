@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from contracts.topics import TopicSpec, all_topics
 
 _LARGEST_REPLICATION = 3
 _TIMEOUT_S = 60.0
+_BROKERS_WITHIN_S = 20.0
+_LOOK_EVERY_S = 0.2
 
 
 class TopicsError(Exception):
@@ -46,7 +49,7 @@ async def ensure_topics(kafka_url: str, topics: Iterable[TopicSpec]) -> TopicsRe
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await admin.start()
-            return await _ensure(admin, list(topics))
+            return await _ensure(admin, list(topics), await _brokers(admin, kafka_url))
     except (KafkaError, TimeoutError, OSError) as error:
         raise TopicsError(
             f"Kafka at {kafka_url} does not answer ({type(error).__name__}): "
@@ -56,10 +59,23 @@ async def ensure_topics(kafka_url: str, topics: Iterable[TopicSpec]) -> TopicsRe
         await admin.close()
 
 
-async def _ensure(admin: AIOKafkaAdminClient, topics: list[TopicSpec]) -> TopicsReport:
+async def _brokers(admin: AIOKafkaAdminClient, kafka_url: str) -> int:
+    """How many brokers there are. A cluster that is just starting knows fewer of them than are
+    named; topics that were made then would have too few copies for ever."""
+    named = min(_LARGEST_REPLICATION, len(set(kafka_url.split(","))))
+    until = time.monotonic() + _BROKERS_WITHIN_S
+    while True:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        if brokers >= named or time.monotonic() > until:
+            return brokers
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _ensure(
+    admin: AIOKafkaAdminClient, topics: list[TopicSpec], brokers: int
+) -> TopicsReport:
     report = TopicsReport()
-    cluster = await admin.describe_cluster()
-    replication = min(_LARGEST_REPLICATION, len(cluster["brokers"]))
+    replication = min(_LARGEST_REPLICATION, brokers)
     there = {
         topic["topic"]: len(topic["partitions"])
         for topic in await admin.describe_topics()

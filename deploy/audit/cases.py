@@ -50,6 +50,9 @@ class Beyond:
     stores_were_read: bool = False
     feeds_since_ms: int = 0
     """What Kafka took before that may have faded from the feeds."""
+    given_up: frozenset[tuple[str, int]] = frozenset()
+    """Origins, with times (ms), of records that a person has given up or that were written again:
+    that they can't be read is settled."""
 
     def owes(self, service: str, places: Sequence[Place]) -> bool:
         """Whether a service has passed a record without putting it aside: then it has answered,
@@ -85,7 +88,7 @@ class CaseReport:
 
 def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
     """Audit one case."""
-    events, places, unreadable = _read(file)
+    events, places, unreadable = _read(file, beyond)
     state = state_of(file.case_no, events)
     wait = wait_of(state)
     seen = _Seen(file, beyond, state, places)
@@ -107,7 +110,9 @@ def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
     return report.found(findings)
 
 
-def _read(file: CaseFile) -> tuple[list[Event], dict[str, list[Place]], list[Finding]]:
+def _read(
+    file: CaseFile, beyond: Beyond
+) -> tuple[list[Event], dict[str, list[Place]], list[Finding]]:
     events: list[Event] = []
     places: dict[str, list[Place]] = {}
     unreadable: list[Finding] = []
@@ -115,6 +120,8 @@ def _read(file: CaseFile) -> tuple[list[Event], dict[str, list[Place]], list[Fin
         try:
             event = record.event()
         except ContractError as error:
+            if (record.place.origin, record.place.written_ms) in beyond.given_up:
+                continue
             what = f"{record.place.origin} breaks the contract at {error.field}"
             unreadable.append(Finding(FindingKind.UNREADABLE, file.case_no, what))
             continue

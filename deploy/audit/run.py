@@ -28,6 +28,7 @@ from deploy.audit.log import Log, Offsets, logged
 from deploy.audit.standing import NOTIFY, TRIAGE
 from deploy.audit.stores import OfCase, Stores
 from deploy.audit.tally import Tally
+from deploy.dead_letters.ledger import Ledger, given_up
 from services.chassis.bus import Record
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -63,12 +64,14 @@ async def run_audit(
     `on_case` gets the state of each case once, for a recount. Raises AuditError.
     """
     stores = Stores(mongo_url) if mongo_url else None
+    ledger = Ledger(mongo_url) if mongo_url else None
     try:
         async with Log(kafka_url) as log:
-            return await _Run(log, stores, on_progress, on_case).audit(patience_s)
+            return await _Run(log, stores, ledger, on_progress, on_case).audit(patience_s)
     finally:
-        if stores is not None:
-            stores.close()
+        for opened in (stores, ledger):
+            if opened is not None:
+                opened.close()
 
 
 async def story_of(kafka_url: str, case_no: str) -> list[Event]:
@@ -100,6 +103,7 @@ def _of_partition(ends: Offsets, number: int) -> dict[TopicPartition, int]:
 class _Run:
     log: Log
     stores: Stores | None
+    ledger: Ledger | None
     on_progress: OnProgress
     on_case: OnCase
     tally: Tally = field(default_factory=Tally)
@@ -141,16 +145,19 @@ class _Run:
             if prefix == "feed.":
                 self.feed_ends = ends
             await self._take(ends, None, take)
+        settled = given_up((await self.ledger.all()).values()) if self.ledger is not None else ()
+        aside = self.beside.aside() | {(service, origin) for service, origin, _ in settled}
         for letter in self.beside.dead_letters.values():
             if letter.case_no is not None:
                 self.letters.setdefault(letter.case_no, []).append(letter)
         since = datetime.now(UTC) - _FEEDS_KEEP
         self.beyond = Beyond(
             handled,
-            frozenset(self.beside.aside()),
+            frozenset(aside),
             self.beside.replies,
             self.stores is not None,
             int(since.timestamp() * 1_000),
+            frozenset((origin, written_ms) for _, origin, written_ms in settled),
         )
 
     async def _take(
@@ -171,6 +178,8 @@ class _Run:
         try:
             one = logged(record)
         except ContractError as error:
+            if (record.origin, record.timestamp_ms) in self.beyond.given_up:
+                return
             what = f"{record.origin} breaks the contract at {error.field}"
             self.tally.find([Finding(FindingKind.UNREADABLE, None, what)])
             return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def addresses(folder: PlatformFolder) -> Addresses:
     """
     state = running(folder)
     found = {one.name: one.address for one in state.processes if one.address} if state else {}
-    kafka_url = os.environ.get("JIEYOU_KAFKA_URL") or found.get("kafka")
+    kafka_url = os.environ.get("JIEYOU_KAFKA_URL") or _kafka_url(found)
     mongo_url = _given_mongo_url()
     if mongo_url is None and "store" in found:
         mongo_url = store.url(int(found["store"].rpartition(":")[2]))
@@ -138,6 +139,12 @@ def addresses(folder: PlatformFolder) -> Addresses:
         if address.startswith("http://"):
             services.setdefault(name.rpartition("-")[0], []).append(address)
     return Addresses(kafka_url, mongo_url, services)
+
+
+def _kafka_url(found: Mapping[str, str]) -> str | None:
+    """Return the addresses of all nodes; None when there is none."""
+    nodes = [address for name, address in found.items() if re.fullmatch(r"kafka(-\d)?", name)]
+    return ",".join(nodes) or None
 
 
 def _given_mongo_url() -> str | None:

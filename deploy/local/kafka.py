@@ -13,8 +13,8 @@ import socket
 import struct
 import subprocess
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.errors import PlatformError
@@ -26,14 +26,30 @@ _OLDEST_JAVA = 17
 
 
 @dataclass(frozen=True)
+class Door:
+    """A further way into a broker: it listens on one port, and tells its clients another one.
+
+    Clients that come in by a door find all brokers by the doors of that name, so a proxy that
+    stands between the two ports has all their traffic.
+    """
+
+    port: int
+    advertised_port: int
+
+
+@dataclass(frozen=True)
 class KafkaNode:
-    """One broker that is controller too. `folder` holds its log and its configuration."""
+    """One broker that is controller too. `folder` holds its log and its configuration.
+
+    `doors` by name, beside the ordinary listener.
+    """
 
     node_id: int
     port: int
     controller_port: int
     folder: Path
     host: str = "127.0.0.1"
+    doors: Mapping[str, Door] = field(default_factory=dict)
 
     @property
     def log_folder(self) -> Path:
@@ -70,6 +86,11 @@ def properties(node: KafkaNode, nodes: Sequence[KafkaNode]) -> str:
     """The server.properties of one node of a cluster of `nodes`."""
     copies = min(3, len(nodes))
     enough_copies = max(1, copies - 1)
+    names = ["PLAINTEXT", "CONTROLLER", *(name.upper() for name in node.doors)]
+    here = {"PLAINTEXT": node.port, "CONTROLLER": node.controller_port}
+    told = {"PLAINTEXT": node.port}
+    for name, door in node.doors.items():
+        here[name.upper()], told[name.upper()] = door.port, door.advertised_port
     settings = {
         "process.roles": "broker,controller",
         "node.id": node.node_id,
@@ -77,11 +98,10 @@ def properties(node: KafkaNode, nodes: Sequence[KafkaNode]) -> str:
             f"{one.node_id}@{one.host}:{one.controller_port}" for one in nodes
         ),
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "listeners": (
-            f"PLAINTEXT://{node.host}:{node.port},CONTROLLER://{node.host}:{node.controller_port}"
-        ),
-        "advertised.listeners": f"PLAINTEXT://{node.host}:{node.port}",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in names),
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": _listeners(node.host, here),
+        "advertised.listeners": _listeners(node.host, told),
         "log.dirs": node.log_folder,
         # A mistyped topic must fail instead of coming to be with one partition.
         "auto.create.topics.enable": "false",
@@ -108,6 +128,10 @@ def properties(node: KafkaNode, nodes: Sequence[KafkaNode]) -> str:
         "num.io.threads": 4,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _listeners(host: str, ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{host}:{port}" for name, port in ports.items())
 
 
 def write_configuration(nodes: Sequence[KafkaNode]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +28,15 @@ class PlatformOptions:
     """How a platform is to be started. `scale`: instances by service, 1 where not named.
 
     `on_usual_ports`: False leaves the usual ports to another platform of this machine.
+    `kafka_nodes`: 1, or 3 for copies that outlive a broker. `kafka_doors`: by service, a door of
+    each node through which its instances reach Kafka instead of the ordinary listener.
     """
 
     profile: str = "zhoukou"
     scale: Mapping[str, int] = field(default_factory=dict)
     on_usual_ports: bool = True
+    kafka_nodes: int = 1
+    kafka_doors: Mapping[str, Sequence[kafka.Door]] = field(default_factory=dict)
 
 
 class _Ports:
@@ -80,13 +84,13 @@ def plan(folder: PlatformFolder, options: PlatformOptions) -> list[ProcessSpec]:
         "PYTHONUNBUFFERED": "1",
     }
     if not os.environ.get("JIEYOU_KAFKA_URL"):
-        kafka_specs, environment["JIEYOU_KAFKA_URL"] = _kafka(folder, chosen)
+        kafka_specs, environment["JIEYOU_KAFKA_URL"] = _kafka(folder, options, chosen)
         specs += kafka_specs
     if not (os.environ.get("JIEYOU_MONGO_URL") or os.environ.get("JIEYOU_MONGO_URL_FILE")):
         store_spec, environment["JIEYOU_MONGO_URL"] = _store(folder, chosen)
         specs.append(store_spec)
     specs.append(_topics(environment))
-    specs += _services(folder, options.scale, chosen, environment)
+    specs += _services(folder, options, chosen, environment)
     return specs
 
 
@@ -95,30 +99,53 @@ def _profile_for_children(profile: str) -> str:
     return str(path.absolute()) if path.is_file() else profile
 
 
-def _kafka(folder: PlatformFolder, chosen: _Ports) -> tuple[list[ProcessSpec], str]:
-    home = folder.data / "kafka"
-    port = chosen.give("kafka", kafka.USUAL_PORT)
-    controller_port = chosen.give("kafka-controller", kafka.USUAL_PORT + 1)
-    node = kafka.KafkaNode(1, port, controller_port, home / "1")
-    kafka.write_configuration([node])
+def _kafka(
+    folder: PlatformFolder, options: PlatformOptions, chosen: _Ports
+) -> tuple[list[ProcessSpec], str]:
+    nodes = _kafka_nodes(folder.data / "kafka", options, chosen)
+    kafka.write_configuration(nodes)
     class_path = jars.ensure_jars()
+    cluster = kafka.cluster_id(folder.data / "kafka")
     specs = []
-    if not node.is_formatted:
-        command = kafka.format_command(node, class_path, kafka.cluster_id(home))
-        specs.append(ProcessSpec("kafka-format", command, _FORMAT_STAGE, Readiness.ENDED))
-    address = f"{HOST}:{port}"
-    specs.append(
-        ProcessSpec(
-            "kafka",
-            kafka.run_command(node, class_path),
-            _BUS_STAGE,
-            Readiness.KAFKA,
-            address,
-            ready_within_s=120.0,
-            grace_s=30.0,
+    for node in nodes:
+        name = _node_name(node.node_id, len(nodes))
+        if not node.is_formatted:
+            command = kafka.format_command(node, class_path, cluster)
+            specs.append(ProcessSpec(f"{name}-format", command, _FORMAT_STAGE, Readiness.ENDED))
+        specs.append(
+            ProcessSpec(
+                name,
+                kafka.run_command(node, class_path),
+                _BUS_STAGE,
+                Readiness.KAFKA,
+                f"{HOST}:{node.port}",
+                ready_within_s=120.0,
+                grace_s=30.0,
+            )
         )
-    )
-    return specs, address
+    return specs, ",".join(f"{HOST}:{node.port}" for node in nodes)
+
+
+def _node_name(node_id: int, count: int) -> str:
+    return "kafka" if count == 1 else f"kafka-{node_id}"
+
+
+def _kafka_nodes(home: Path, options: PlatformOptions, chosen: _Ports) -> list[kafka.KafkaNode]:
+    """The nodes with their ports. Raises PlatformError where the data is of another number."""
+    count = options.kafka_nodes
+    there = len(list(home.glob("*/log/meta.properties")))
+    if there not in (0, count):
+        raise PlatformError(f"{home} is the data of {there} Kafka nodes, not of {count}")
+    nodes = []
+    for number in range(1, count + 1):
+        name, usual = _node_name(number, count), kafka.USUAL_PORT + 2 * (number - 1)
+        port = chosen.give(name, usual)
+        controller_port = chosen.give(f"{name}-controller", usual + 1)
+        doors = {service: doors[number - 1] for service, doors in options.kafka_doors.items()}
+        nodes.append(
+            kafka.KafkaNode(number, port, controller_port, home / str(number), doors=doors)
+        )
+    return nodes
 
 
 def _store(folder: PlatformFolder, chosen: _Ports) -> tuple[ProcessSpec, str]:
@@ -138,12 +165,16 @@ def _topics(environment: dict[str, str]) -> ProcessSpec:
 
 
 def _services(
-    folder: PlatformFolder, scale: Mapping[str, int], chosen: _Ports, environment: dict[str, str]
+    folder: PlatformFolder, options: PlatformOptions, chosen: _Ports, environment: dict[str, str]
 ) -> list[ProcessSpec]:
     ports_of = {
         f"{service}-{number}": chosen.give(f"{service}-{number}", usual)
         for service, usual in SERVICE_PORTS.items()
-        for number in range(1, scale.get(service, 1) + 1)
+        for number in range(1, options.scale.get(service, 1) + 1)
+    }
+    through_doors = {
+        service: {"JIEYOU_KAFKA_URL": ",".join(f"{HOST}:{door.advertised_port}" for door in doors)}
+        for service, doors in options.kafka_doors.items()
     }
     secrets = {
         f"JIEYOU_{name.upper()}_FILE": str(folder.secrets / name) for name in credentials.SECRETS
@@ -157,7 +188,13 @@ def _services(
             _SERVICES_STAGE,
             Readiness.HTTP,
             _address(port),
-            {**environment, **secrets, "JIEYOU_PORT": str(port), "JIEYOU_INSTANCE": name},
+            {
+                **environment,
+                **through_doors.get(name.rpartition("-")[0], {}),
+                **secrets,
+                "JIEYOU_PORT": str(port),
+                "JIEYOU_INSTANCE": name,
+            },
             grace_s=_SERVICE_GRACE_S,
         )
         for name, port in ports_of.items()

@@ -5,6 +5,7 @@ process waits for (ticks, back-off, signatures) uses real time and not this port
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -25,12 +26,19 @@ class Clock(Protocol):
         ...
 
 
+SKEW_VARIABLE = "JIEYOU_CLOCK_SKEW_SECONDS"
+"""For tests alone: sets this process's own clock off by so much, as a machine's can be."""
+
+
 class SystemClock:
     """The clock of this machine."""
 
+    def __init__(self) -> None:
+        self._skew = timedelta(seconds=float(os.environ.get(SKEW_VARIABLE) or 0))
+
     def now(self) -> datetime:
         """Return the machine's time in UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self._skew
 
 
 class StoreClock:

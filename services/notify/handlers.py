@@ -147,7 +147,7 @@ def _tell(work: Work, event: Event) -> list[Outgoing]:
     data = event.data
     if not isinstance(data, t.CaseEvent):
         return []
-    told = told_step(event, work.place.profile, department=work.leads.get(data.case_no))
+    told = told_step(event, work.place.profile)
     if told is None:
         return []
     url, channel = data.callback_url, work.channels.get(data.case_no)

@@ -10,7 +10,6 @@ from contracts.envelope import ContractError, Event
 from contracts.feeds import REPLY, AnyReply
 from contracts.lifecycle import HandoffDocument
 from contracts.topics import TRIAGE, department_of
-from contracts.vocabulary import Role
 from services.chassis.batches import Input, read_event
 from services.chassis.bus import Record
 from services.chassis.clock import Clock
@@ -81,7 +80,6 @@ class Loading:
             work.take_deliveries(await documents.deliveries_of(case for case in cases if case))
         else:
             await self._load_cancellable(work, read_inputs)
-        await self._load_leads(work, read_inputs)
         await self._load_channels(work, read_inputs)
         return work
 
@@ -100,20 +98,6 @@ class Loading:
         }
         waiting = await self._place.documents.deliveries_of(cases, only_planned=True)
         work.take_deliveries(waiting)
-
-    async def _load_leads(self, work: Work, inputs: Sequence[Read]) -> None:
-        """Read who leads the cases whose withdrawal came too late: the event does not say."""
-        cases = {
-            one.data.case_no
-            for one in inputs
-            if isinstance(one, Event) and isinstance(one.data, t.WithdrawalEnded)
-        }
-        if not cases:
-            return
-        found = await self._place.documents.handoffs.find({"case_no": {"$in": sorted(cases)}}, 1000)
-        leads = [one.document for one in found if one.document.role == Role.LEAD]
-        for lead in sorted(leads, key=lambda one: (one.round, one.ordered_at or work.now)):
-            work.leads[lead.case_no] = lead.department
 
     async def _load_channels(self, work: Work, inputs: Sequence[Read]) -> None:
         """Find the channel of each case that is to be told something: its key signs."""

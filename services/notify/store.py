@@ -62,7 +62,7 @@ def host_of(delivery: DeliveryDocument) -> str | None:
 
 
 def _handoff_facts(handoff: HandoffDocument) -> Fields:
-    return {"department": handoff.department, "is_open": handoff.state.is_open}
+    return {"open_of": handoff.department if handoff.state.is_open else None}
 
 
 def _delivery_facts(delivery: DeliveryDocument) -> Fields:
@@ -100,7 +100,7 @@ class NotifyStore:
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self.handoffs.prepare("department", "case_no")
+        await self.handoffs.prepare("open_of")
         await self.deliveries.prepare("lane", "handoff_id", "case_no")
 
     def _send_at(self, delivery: DeliveryDocument) -> datetime | None:
@@ -108,7 +108,7 @@ class NotifyStore:
 
     async def open_handoffs(self, department: str, limit: int) -> list[Kept[HandoffDocument]]:
         """Return a department's open hand-offs, at most `limit`."""
-        return await self.handoffs.find({"department": department, "is_open": True}, limit)
+        return await self.handoffs.find({"open_of": department}, limit)
 
     async def deliveries_of(
         self, case_nos: Iterable[str], *, only_planned: bool = False

@@ -54,7 +54,7 @@ class Place:
 @dataclass(slots=True)
 class Work:
     """One batch or command under way. `planned` is what the sender may start with once the rest
-    is saved and published; `leads` names the leading department of a case where that is asked."""
+    is saved and published."""
 
     place: Place
     unit: Unit
@@ -62,7 +62,6 @@ class Work:
     handoffs: dict[str, Kept[HandoffDocument]] = field(default_factory=dict)
     deliveries: dict[str, Kept[DeliveryDocument]] = field(default_factory=dict)
     channels: dict[str, str] = field(default_factory=dict)
-    leads: dict[str, str] = field(default_factory=dict)
     planned: list[Kept[DeliveryDocument]] = field(default_factory=list)
 
     def take_handoffs(self, kept: Iterable[Kept[HandoffDocument]]) -> None:

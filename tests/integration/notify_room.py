@@ -140,17 +140,17 @@ class Log:
                 for record in records:
                     self._take(partition.topic, record.value, repaired_headers(record.headers))
 
-    def _take(self, topic: str, value: bytes, headers: dict[str, str]) -> None:
+    def _take(self, topic: str, value: bytes | None, headers: dict[str, str]) -> None:
         if topic == HANDLING and "ce_id" not in headers:
             return  # a tick
         if topic == HANDLING:
             event = parse(headers, value)
             self.events.append(event)
             self.order.append(event.id)
-        elif topic.startswith("feed."):
+        elif topic.startswith("feed.") and value is not None:
             self.raw += value
             self.feeds.append(FeedHandoff.model_validate_json(value))
-        else:
+        elif value is not None:  # null takes a letter off
             self.dead.append(json.loads(value))
 
     def of(self, case_no: str, *types: str) -> list[Event]:

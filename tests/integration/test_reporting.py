@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
 from contracts import ids, topics
+from contracts.dead_letters import DeadLetter, Origin
 from contracts.envelope import Event
 from contracts.profile import load_profile
 from deploy.topics import ensure_topics
@@ -25,6 +26,7 @@ from services.reporting import recount
 from services.reporting.app import make_reporting
 from services.reporting.domain.buckets import Figures
 from services.reporting.domain.progress import Reached
+from services.reporting.domain.public_view import BLOCKED_SAYS
 from services.reporting.handlers import Applied, Applier
 from services.reporting.settings import ReportingSettings
 from services.reporting.store import Projection
@@ -74,6 +76,21 @@ class Running:
                 figures: dict[str, Any] = answer.json()
                 if answer.status_code == 200 and figures["as_of"]["is_current"]:
                     return figures
+                await asyncio.sleep(0.05)
+
+    async def until_blocked(self, case_no: str, *, is_blocked: bool = True) -> None:
+        """Wait until a case stands among the blocked, or does not."""
+        async with asyncio.timeout(30):
+            while True:
+                document = (await self.get("/v1/queues", "desk")).json()
+                shown = {
+                    case["case_no"]
+                    for queue in document["queues"]
+                    if queue["queue"] == "blocked"
+                    for case in queue["cases"]
+                }
+                if (case_no in shown) is is_blocked:
+                    return
                 await asyncio.sleep(0.05)
 
 
@@ -267,17 +284,54 @@ async def test_an_unreadable_record_blocks_its_case_and_nothing_else(
         await producer.send_and_wait(
             topics.REQUESTS, b'{"case_no":', event.key, event.partition, headers=headers
         )
+        await write([*one.events, *beside.events])
+        await running.until_current()
+        await running.until_blocked(one.case_no)
+
+        assert (await running.look_up(one.case_no)).json()["is_complete"] is False
+        assert (await running.look_up(beside.case_no)).json()["is_complete"] is True
+        queues = {q["queue"]: q for q in (await running.get("/v1/queues", "desk")).json()["queues"]}
+        assert one.case_no in [case["case_no"] for case in queues["blocked"]["cases"]]
+        (block,) = (await running.audited())[one.case_no]["blocked"]
+        assert (block["service"], block["reason"]) == ("reporting", "breaks the contract at value")
+
+        off = block["origin"].encode()
+        await producer.send_and_wait(topics.dead_letters("reporting"), None, off, 0)
+        await running.until_blocked(one.case_no, is_blocked=False)
+        assert (await running.look_up(one.case_no)).json()["is_complete"] is True
     finally:
         await producer.stop()
-    await write([*one.events, *beside.events])
-    await running.until_current()
 
-    assert (await running.look_up(one.case_no)).json()["is_complete"] is False
-    assert (await running.look_up(beside.case_no)).json()["is_complete"] is True
-    queues = {q["queue"]: q for q in (await running.get("/v1/queues", "desk")).json()["queues"]}
-    assert one.case_no in [case["case_no"] for case in queues["blocked"]["cases"]]
-    blocked = (await running.audited())[one.case_no]["blocked"]
-    assert [block["reason"] for block in blocked] == ["breaks the contract at value"]
+
+async def test_a_case_is_blocked_by_any_service_though_nothing_of_it_has_arrived(
+    running: Running, kafka_url: str
+) -> None:
+    event = history(511, start=START, steps=0, closes=False).events[0]
+    case_no = event.data.case_no
+    origin = Origin(topic=topics.REQUESTS, partition=event.partition, offset=7, timestamp_ms=0)
+    letter = DeadLetter(
+        service="triage",
+        reason="could not be decided",
+        origin=origin,
+        headers=event.headers(),
+        at=datetime.now(UTC),
+    )
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all")
+    await producer.start()
+    try:
+        topic, key = topics.dead_letters("triage"), origin.name.encode()
+        await producer.send_and_wait(topic, letter.model_dump_json().encode(), key, 0)
+        await running.until_blocked(case_no)
+        seen = (await running.look_up(case_no)).json()
+        assert (seen["status"], seen["says"]) == ("received", BLOCKED_SAYS)
+        queues = {q["queue"]: q for q in (await running.get("/v1/queues", "desk")).json()["queues"]}
+        assert case_no in [case["case_no"] for case in queues["blocked"]["cases"]]
+        assert (await running.audited())[case_no]["is_opened"] is False
+        await producer.send_and_wait(topic, None, key, 0)
+        await running.until_blocked(case_no, is_blocked=False)
+        assert case_no not in await running.audited()
+    finally:
+        await producer.stop()
 
 
 async def test_erased_bytes_are_gone_from_the_database(

@@ -102,7 +102,7 @@ async def test_who_never_gets_through_gives_the_batch_back() -> None:
         await applier(keeps).apply([log.append(history(4).events[0])])
 
 
-async def test_an_unreadable_record_is_put_aside_and_blocks_its_case() -> None:
+async def test_an_unreadable_record_is_put_aside_and_its_neighbours_are_applied() -> None:
     log, keeps, letters = Log(), MemoryProjection(), PutAsideList()
     broken, well = history(5), history(6)
     event = broken.events[0]
@@ -112,19 +112,7 @@ async def test_an_unreadable_record_is_put_aside_and_blocks_its_case() -> None:
     await applier(keeps, letters).apply(records)
 
     assert letters.letters == [(bad.origin, "breaks the contract at value")]
-    assert keeps.cases[broken.case_no].blocked == {bad.origin: "breaks the contract at value"}
-    assert not keeps.cases[well.case_no].blocked
     assert keeps.counted() == figures_of([state(broken), state(well)])
-
-
-async def test_a_case_is_marked_blocked_though_nothing_of_it_can_be_read() -> None:
-    log, keeps = Log(), MemoryProjection()
-    event = history(7).events[0]
-    await applier(keeps).apply(
-        [log.record(REQUESTS, event.partition, event.key, None, event.headers())]
-    )
-    assert keeps.cases[event.data.case_no].blocked
-    assert keeps.counted() == {}
 
 
 async def test_a_record_on_a_partition_that_is_not_its_cases_is_put_aside() -> None:
@@ -156,9 +144,16 @@ async def test_a_case_that_cannot_be_folded_holds_up_nobody(
     await applier(keeps, letters).apply(records)
 
     assert len(letters.letters) == len(bad.events)
-    assert keeps.cases[bad.case_no].blocked
+    assert not keeps.cases[bad.case_no].is_folded
     assert len(keeps.cases[bad.case_no].events) == len({e.id for e in bad.events}), "kept for later"
     assert keeps.counted() == figures_of([state(well)])
+
+    monkeypatch.setattr(handlers, "state_of", state_of)  # a release that mends it
+    again = log.append(bad.events[0])
+    await applier(keeps, letters).apply([again])
+
+    assert keeps.cases[bad.case_no].is_folded
+    assert keeps.counted() == figures_of([state(bad), state(well)]), "by a repetition alone"
 
 
 async def test_events_of_unknown_types_are_kept_and_shown() -> None:

@@ -55,7 +55,7 @@ def _not_blank(value: str) -> str:
 
 
 Words = Annotated[
-    str, BeforeValidator(_clean), Field(max_length=TEXT_LIMIT), AfterValidator(_not_blank)
+    str, Field(max_length=TEXT_LIMIT), BeforeValidator(_clean), AfterValidator(_not_blank)
 ]
 ShortWords = Annotated[
     Annotated[str, Field(max_length=100)] | None, BeforeValidator(_clean_or_none)

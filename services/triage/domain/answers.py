@@ -202,7 +202,15 @@ def _too_late(occasion: Occasion, kept: Kept[CaseDocument], late: h.RecallTooLat
     order = case.orders.get(late.handoff_id)
     if order is not None and order.role == Role.ASSIST:
         return _recalled(occasion, kept, late.handoff_id)
-    return [occasion.record(kept, WithdrawalEnded, wish=case.withdrawal_wish, ground="too_late")]
+    return [
+        occasion.record(
+            kept,
+            WithdrawalEnded,
+            wish=case.withdrawal_wish,
+            ground="too_late",
+            department=late.department,
+        )
+    ]
 
 
 def _told(

@@ -1,0 +1,111 @@
+"""What a run does: its options, and a seeded order of faults."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+SERVICES = ("intake", "triage", "notify", "reporting")
+NODES = (1, 2, 3)
+
+
+class Fault(StrEnum):
+    """What is done to the platform. Poison is no moment but part of the load."""
+
+    KILL_INTAKE = "kill-intake"
+    KILL_TRIAGE = "kill-triage"
+    KILL_NOTIFY = "kill-notify"
+    KILL_REPORTING = "kill-reporting"
+    KILL_BROKER = "kill-broker"
+    KILL_STORE = "kill-store"
+    KILL_ALL = "kill-all"
+    CUT = "cut"
+    SLOW = "slow"
+    STORM = "storm"
+    CLOCK = "clock"
+    DISK = "disk"
+
+
+KILLED_SERVICE = {
+    Fault.KILL_INTAKE: "intake",
+    Fault.KILL_TRIAGE: "triage",
+    Fault.KILL_NOTIFY: "notify",
+    Fault.KILL_REPORTING: "reporting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault at one target: a service, the number of a broker, or nothing."""
+
+    fault: Fault
+    target: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"{self.fault} {self.target}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run is to be. Times in seconds, rates a second."""
+
+    rate: float = 50.0
+    least_s: float = 600.0
+    """How long the load goes on at least; it ends no earlier than the last fault is over."""
+    seed: int = 1
+    nodes: int = 3
+    kills: int = 10
+    """How often each service is killed."""
+    store_kills: int = 4
+    cut_s: float = 30.0
+    pause_s: tuple[float, float] = (1.0, 5.0)
+    """Between two faults, at random between the two."""
+    poison_share: float = 0.01
+    drain_s: float = 300.0
+    """How long the platform may take afterwards to finish what it has."""
+    only: Sequence[Fault] = field(default_factory=tuple)
+
+    @classmethod
+    def short(cls, rate: float, seed: int, only: Sequence[Fault]) -> "Options":
+        """The run that is part of `make test`: each process once, under a small load."""
+        return cls(
+            rate=rate,
+            least_s=20.0,
+            seed=seed,
+            kills=1,
+            store_kills=1,
+            cut_s=4.0,
+            pause_s=(0.2, 0.8),
+            drain_s=60.0,
+            only=only or (*KILLED_SERVICE, Fault.KILL_BROKER, Fault.KILL_STORE),
+        )
+
+
+def strikes(options: Options) -> list[Strike]:
+    """The faults of a run in an order that the seed decides."""
+    chosen = [
+        *(Strike(fault, name) for fault, name in KILLED_SERVICE.items() for _ in _n(options.kills)),
+        *_broker_kills(options),
+        *(Strike(Fault.KILL_STORE) for _ in _n(options.store_kills)),
+        *(Strike(Fault.CUT, name) for name in SERVICES),
+        *(Strike(Fault.SLOW, name) for name in ("triage", "notify")),
+        *(Strike(Fault(name)) for name in ("kill-all", "storm", "clock", "disk")),
+    ]
+    if options.only:
+        chosen = [one for one in chosen if one.fault in options.only]
+    random.Random(options.seed).shuffle(chosen)
+    return chosen
+
+
+def _broker_kills(options: Options) -> list[Strike]:
+    """Each broker once; where each service is killed once alone, one of the brokers."""
+    nodes = NODES[: options.nodes]
+    if options.kills == 1:
+        nodes = (random.Random(options.seed).choice(nodes),)
+    return [Strike(Fault.KILL_BROKER, str(number)) for number in nodes]
+
+
+def _n(count: int) -> range:
+    return range(count)
