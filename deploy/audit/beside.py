@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from contracts.feeds import REPLY, FeedHandoff, HandoffState, SignReply
 from contracts.ids import parse_case_number
-from contracts.topics import department_of
+from contracts.topics import CASE_TOPICS, department_of, partition_for
 from deploy.audit.findings import DeadLetter
 from deploy.audit.log import Place
 from services.chassis.bus import Record
@@ -103,4 +103,9 @@ def _letter(record: Record) -> DeadLetter:
         reason = str(content["reason"])
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return DeadLetter(service, record.origin, "is no dead letter")
-    return DeadLetter(service, place.origin, reason, parse_case_number(str(subject)))
+    case_no = parse_case_number(str(subject))
+    # As in `contracts.dead_letters`: who does not own a case cannot block it by a header.
+    if place.topic not in CASE_TOPICS or case_no is None:
+        return DeadLetter(service, place.origin, reason)
+    is_its_own = partition_for(case_no) == place.partition
+    return DeadLetter(service, place.origin, reason, case_no if is_its_own else None)

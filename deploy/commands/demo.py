@@ -237,7 +237,8 @@ async def _close(
         view=view,
     )
     closing.show(console)
-    return verdict.is_good and closing.is_mix_right
+    has_others = verdict.others > 0 and not keep
+    return verdict.is_good and closing.is_mix_right and not has_others
 
 
 async def _richest(lookup: Calls, played: Played, tale: Tale) -> dict[str, Any] | None:

@@ -34,6 +34,12 @@ class Child:
         self._failures_in_a_row = 0
         self._started = 0.0
         self._start_again_at = 0.0
+        self._has_just_died = False
+
+    @property
+    def has_just_died(self) -> bool:
+        """Whether the last look found that it has ended, though it should run."""
+        return self._has_just_died
 
     @property
     def is_up(self) -> bool:
@@ -51,6 +57,7 @@ class Child:
     def look(self) -> bool:
         """See what became of the process and do what follows; whether its state has changed."""
         before = (self.state.condition, self.state.identity, self.state.restarts)
+        self._has_just_died = False
         if self.process is not None and self.process.poll() is not None:
             self._ended(self.process.returncode)
         elif self.state.condition is Condition.BROKEN:
@@ -88,6 +95,7 @@ class Child:
         self._failures_in_a_row += _ATTEMPTS_AT_START if code == _MISCONFIGURED else 1
         self._start_again_at = time.monotonic() + pause
         self.state.condition = Condition.BROKEN
+        self._has_just_died = True
         _log.warning("%s ended with code %d, again in %.1f s", self.spec.name, code, pause)
 
     def _is_ready(self) -> bool:

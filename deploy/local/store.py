@@ -44,6 +44,7 @@ def run_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
     """The command that runs the store until SIGTERM, its data in `folder`.
 
     `--sync-on-commit` is not optional: without it each kill -9 lost acknowledged writes.
+    `--standalone` spares what nobody here uses (change streams): a fifth of an update's work.
     """
     folder.mkdir(parents=True, exist_ok=True)
     address = ["--host", host, "--port", str(port)]
@@ -53,6 +54,7 @@ def run_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
     return [
         *(str(server_program()), "--config", str(configuration), *address),
         *("--storage-path", str(folder), "--sync-on-commit", "--cache-size", "256M"),
+        "--standalone",
         *("--log-level", "WARNING"),
     ]
 
@@ -60,3 +62,22 @@ def run_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
 def url(port: int, host: str = "127.0.0.1") -> str:
     """The connection string of a store on this port."""
     return f"mongodb://{host}:{port}/?directConnection=true"
+
+
+def end_open_transactions(port: int, host: str = "127.0.0.1") -> bool:
+    """End every transaction that is open now; whether the store did so.
+
+    A killed process leaves its transaction open for 60 s, and all that while it holds the documents
+    that it changed from everybody else. Those of living processes are begun again by them.
+    """
+    from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
+
+    try:
+        with MongoClient[dict[str, object]](
+            url(port, host), serverSelectionTimeoutMS=1_000, socketTimeoutMS=2_000
+        ) as client:
+            client.admin.command("killAllSessions", [])
+    except PyMongoError:
+        return False
+    return True

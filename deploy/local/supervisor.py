@@ -20,7 +20,7 @@ from typing import IO
 
 import psutil
 
-from deploy.local import launch, log_files
+from deploy.local import launch, log_files, store
 from deploy.local.children import Child
 from deploy.local.errors import PlatformError
 from deploy.local.folders import PlatformFolder
@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 ALREADY_RUNS = 3
 _LOOK_EVERY_S = 0.1
 _LOGS_EVERY_S = 5.0
+_STORE = "store"
+# What a killed process had sent may be begun after its end was seen.
+_STILL_UNDER_WAY_S = 3.0
 
 
 class Supervisor:
@@ -45,6 +48,7 @@ class Supervisor:
         )
         self._told_to_stop = threading.Event()
         self._logs_bounded_at = 0.0
+        self._end_transactions_at: list[float] = []
 
     def run(self) -> int:
         """Start stage by stage, watch, stop in reverse; the exit code."""
@@ -89,10 +93,23 @@ class Supervisor:
         changes = [child.look() for child in started]
         if any(changes):
             self._write()
+        now = time.monotonic()
+        if any(child.has_just_died and child.spec.name != _STORE for child in started):
+            self._end_transactions_at += [now, now + _STILL_UNDER_WAY_S]
+        if any(at <= now for at in self._end_transactions_at):
+            self._end_transactions_at = [at for at in self._end_transactions_at if at > now]
+            self._end_open_transactions()
         if time.monotonic() - self._logs_bounded_at > _LOGS_EVERY_S:
             self._logs_bounded_at = time.monotonic()
             for log_file in self._folder.logs.glob("*.log"):
                 log_files.bound(log_file)
+
+    def _end_open_transactions(self) -> None:
+        """A process that was killed may have left one in the store, which holds up the others."""
+        for child in self._children:
+            if child.spec.name == _STORE and child.state.condition is Condition.READY:
+                ended = store.end_open_transactions(child.spec.host_and_port[1])
+                _log.info("open transactions %s", "ended" if ended else "could not be ended")
 
     def _stop(self) -> None:
         self._state.phase = Phase.STOPPING

@@ -9,7 +9,7 @@ import orjson
 
 from contracts.lifecycle import CaseState
 from contracts.profile import Profile
-from deploy.audit import Audit, run_audit
+from deploy.audit import Audit, Standing, run_audit
 from deploy.simulators.calls import Calls
 from deploy.simulators.play import Played
 from services.reporting import recount
@@ -28,6 +28,10 @@ class Verdict:
     accepted_by_clients: int
     known_by_log: int
     """How many of the numbers that clients were given stand on the log."""
+    closed: int
+    """How many of them are closed, nothing of them missing or double."""
+    others: int
+    """Cases on the log that are not of this play: of an earlier one whose data was kept."""
     differences: tuple[str, ...]
     doubles_seen: tuple[str, ...]
     """What a client saw happen twice."""
@@ -51,7 +55,7 @@ class Verdict:
     @property
     def is_good(self) -> bool:
         """Whether all went as it must."""
-        counts = (self.accepted_by_clients, self.audit.accepted, self.audit.closed)
+        counts = (self.accepted_by_clients, self.known_by_log, self.closed)
         return (
             counts == (self.expected,) * len(counts)
             and self.lost == 0
@@ -93,6 +97,8 @@ async def judge(
         expected=len(played.room.plans),
         accepted_by_clients=len(accepted),
         known_by_log=sum(case_no in audit.standings for case_no in accepted),
+        closed=sum(audit.standings.get(case_no) is Standing.CLOSED for case_no in accepted),
+        others=len(audit.standings.keys() - accepted.keys()),
         differences=tuple(differences),
         doubles_seen=tuple(played.room.doubles),
         audit=audit,

@@ -64,6 +64,9 @@ class Store:
             w="majority",
             journal=True,
             retryWrites=False,
+            # A streamed hello costs the local store a busy thread for each connection.
+            serverMonitoringMode="poll",
+            heartbeatFrequencyMS=5_000,
             serverSelectionTimeoutMS=2_000,
             connectTimeoutMS=2_000,
             socketTimeoutMS=int(timeout_seconds * 1_000),

@@ -139,9 +139,7 @@ class Striker:
 
     async def _storm(self, one: Strike) -> Struck:
         """Triage from one to four and back, one of them by kill -9, under load."""
-        names = []
-        for number in (2, 3, 4):
-            names.append(await self.stage.start_extra("triage", number))
+        names = [await self.stage.start_extra("triage", number) for number in (2, 3, 4)]
         await asyncio.sleep(_HOLD_S)
         at = time.time()
         for name in names:
@@ -197,18 +195,21 @@ class Striker:
         self, one: Strike, at: float, ready_s: float | None, who: tuple[str, ...], note: str = ""
     ) -> Struck:
         """Wait until something new got through each of these services."""
-        seen = await asyncio.gather(*(self._progress(service, at + _STALE_S) for service in who))
-        moments = [one for one in seen if one is not None]
+        is_new = one.fault in (Fault.KILL_REPORTING, Fault.KILL_ALL)
+        seen = await asyncio.gather(
+            *(self._progress(service, at + _STALE_S, is_new=is_new) for service in who)
+        )
+        moments = [moment for moment in seen if moment is not None]
         whole = len(moments) == len(seen)
         progress_s = max(moments) - at if whole else None
         return Struck(one.name, one.fault, at, ready_s, progress_s, note)
 
-    async def _progress(self, service: str, after: float) -> float | None:
+    async def _progress(self, service: str, after: float, *, is_new: bool) -> float | None:
         """When a service first did something new: accepted, written, or applied."""
         if service == "intake":
             return await self._accepted(after)
         if service == "reporting":
-            return await self._applied()
+            return await self._applied(is_new=is_new)
         return await self.watch.until_written(TOPIC_OF[service], after, _WITHIN_S)
 
     async def _accepted(self, after: float) -> float | None:
@@ -222,21 +223,21 @@ class Striker:
             await asyncio.sleep(_LOOK_EVERY_S)
         return None
 
-    async def _applied(self) -> float | None:
-        """Reporting writes nothing to the log; its own count of records begins at 0 anew."""
+    async def _applied(self, *, is_new: bool) -> float | None:
+        """Reporting writes nothing to the log: its own count of records must grow, which begins
+        at 0 in a new process."""
         url = f"{self.stage.url('reporting')}/metrics"
         until_s = time.monotonic() + _WITHIN_S
+        before = 0.0 if is_new else None
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
-            before: float | None = None
             while time.monotonic() < until_s:
                 try:
                     handled = _handled((await client.get(url)).text)
                 except httpx.HTTPError:
                     handled = 0.0
-                if handled > 0 and (before is None or handled != before):
-                    if before is not None or handled > 0:
-                        return time.time()
-                before = handled
+                before = handled if before is None else before
+                if handled > before:
+                    return time.time()
                 await asyncio.sleep(_LOOK_EVERY_S)
         return None
 

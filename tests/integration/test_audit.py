@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from contracts import requests as r
 from contracts import triage as t
+from contracts.dead_letters import Origin
 from contracts.envelope import Event
 from contracts.lifecycle import CaseState
 from contracts.topics import REQUESTS, all_topics, dead_letters
 from deploy.audit import Audit, AuditError, FindingKind, Progress, Standing, run_audit, story_of
 from deploy.cli import make_app
+from deploy.dead_letters.ledger import Entry, Ledger, State
 from deploy.local import jars, kafka, launch, ports, store
 from deploy.topics import ensure_topics
 from services.chassis.batches import outgoing
@@ -301,6 +303,50 @@ async def test_a_case_with_a_dead_letter_is_blocked(log_url: str, sound: Sound) 
     await write(log_url, [Outgoing(topic, key, None, {}, 0)])
     settled = await run_audit(log_url, patience_s=1)
     assert history.case_no not in settled.blocked
+
+
+async def test_what_a_person_has_given_up_nobody_must_answer_for(
+    log_url: str, stores_url: str, sound: Sound
+) -> None:
+    history = submitted(106)
+    (event,) = history.events
+    record = outgoing(event)
+    headers = [(name, text.encode()) for name, text in record.headers.items()]
+    async with producer(log_url) as to:
+        written = await to.send_and_wait(
+            REQUESTS, event.encoded, event.key, event.partition, headers=headers
+        )
+        # Something that names no case, on the same topic.
+        garbage = await to.send_and_wait(REQUESTS, b"{", b"garbage", event.partition)
+    await commit(log_url, "triage", REQUESTS, event.partition)
+    before = await run_audit(log_url, stores_url, patience_s=1)
+    assert kinds(before, history.case_no) == {FindingKind.UNANSWERED}
+    name = f"{REQUESTS}-{event.partition}-{garbage.offset}"
+    assert [one.kind for one in before.missing if name in one.what] == [FindingKind.UNREADABLE]
+
+    ledger = Ledger(stores_url)
+    for one in (written, garbage):
+        origin = Origin(
+            topic=REQUESTS,
+            partition=event.partition,
+            offset=one.offset,
+            timestamp_ms=one.timestamp,
+        )
+        entry = Entry(
+            id=f"triage/{origin.name}",
+            service="triage",
+            origin=origin,
+            reason="could not be decided",
+            case_no=None,
+            put_aside_at=None,
+            state=State.DISCARDED,
+        )
+        await ledger.put(entry)
+    ledger.close()
+    after = await run_audit(log_url, stores_url, patience_s=1)
+    assert kinds(after, history.case_no) == set()
+    assert after.standings[history.case_no] is Standing.IN_FLIGHT
+    assert not [one for one in after.missing if name in one.what]
 
 
 async def test_the_story_of_a_case_holds_its_events_and_no_others(

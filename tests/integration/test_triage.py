@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from contracts import topics
+from contracts.dead_letters import DeadLetter, Origin
 from contracts.envelope import Event, EventData
 from contracts.handling import CitizenTold, HandoffResolved, HandoffSent
 from contracts.ids import case_number, event_id
@@ -368,6 +369,35 @@ async def test_what_breaks_the_contract_is_put_aside_and_its_neighbours_go_on(
     after = await running.submit(BLUE)
     await running.written(after.data.case_no, "case.opened")
     await running.written(partition_of_next.data.case_no, "case.opened")
+
+
+async def test_a_case_with_a_dead_letter_is_shown_as_blocked_until_that_is_taken_off(
+    running: Running,
+) -> None:
+    submitted = await running.submit(BLUE)
+    case_no = submitted.data.case_no
+    await running.written(case_no, "case.opened")
+    origin = Origin(topic=topics.TRIAGE, partition=submitted.partition, offset=9, timestamp_ms=0)
+    letter = DeadLetter(
+        service="notify",
+        reason="could not be decided",
+        origin=origin,
+        headers=submitted.headers(),
+        at=datetime.now(UTC),
+    )
+
+    async def becomes(value: bytes | None, reasons: list[str]) -> None:
+        topic, key = topics.dead_letters("notify"), origin.name.encode()
+        await running.producer.send_and_wait(topic, value, key, 0)
+        async with asyncio.timeout(20):
+            while True:
+                shown = (await running.desk.get(f"/v1/desk/cases/{case_no}")).json()
+                if [block["reason"] for block in shown["blocked"]] == reasons:
+                    return
+                await asyncio.sleep(0.05)
+
+    await becomes(letter.model_dump_json().encode(), ["could not be decided"])
+    await becomes(None, [])
 
 
 async def test_the_queue_needs_a_key_of_the_desk(running: Running) -> None:

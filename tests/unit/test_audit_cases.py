@@ -282,6 +282,11 @@ def test_a_record_that_breaks_the_contract_is_found() -> None:
     file = file_of(history)
     file.records[1] = replace(file.records[1], value=b"{}")
     assert FindingKind.UNREADABLE in kinds(audited(file))
+    place = file.records[1].place
+    settled = replace(all_handled(), given_up=frozenset({(place.origin, place.written_ms)}))
+    assert FindingKind.UNREADABLE not in kinds(audited(file, settled)), "a person gave it up"
+    of_another_log = replace(settled, given_up=frozenset({(place.origin, place.written_ms + 1)}))
+    assert FindingKind.UNREADABLE in kinds(audited(file, of_another_log))
     other = (history.events[0].partition + 1) % 12
     file.records[1] = logged(history.events[1], 1, partition=other)
     assert FindingKind.UNREADABLE in kinds(audited(file))

@@ -2,12 +2,21 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 
+from contracts.dead_letters import DeadLetter
 from services.chassis.bus import BusUnavailable, Outgoing, Publisher, Record, make_broker
-from services.chassis.dead_letters import LONGEST_PAYLOAD_BYTES, DeadLetters, TooManyDeadLetters
+from services.chassis.dead_letters import (
+    LONGEST_PAYLOAD_BYTES,
+    Cut,
+    DeadLetters,
+    TooManyDeadLetters,
+    original,
+)
 from services.chassis.settings import ServiceSettings
 
 
@@ -127,3 +136,34 @@ async def test_partitions_are_counted_apart(publisher: KeepingPublisher) -> None
         await letters.put(one, "bad")
     letters.end()
     assert len(publisher.written) == 6
+
+
+async def test_the_record_is_written_again_as_it_was_read(publisher: KeepingPublisher) -> None:
+    letters = DeadLetters(publisher, "notify")
+    await letters.put(record(7, partition=3, value=b"\xff\x00"), "no JSON")
+    await letters.put(record(8, value=None), "empty")
+    again, tombstone = (original(letter) for letter in map(read, publisher.written))
+    assert (again.topic, again.partition, again.key) == ("triage.v1", 3, b"key")
+    assert (again.value, again.headers) == (b"\xff\x00", {"ce_id": "e1"})
+    assert tombstone.value is None
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        {"value": b"x" * (LONGEST_PAYLOAD_BYTES + 1)},
+        {"key": b"k" * 2_000},
+        {"headers": {"long": "x" * 3_000}},
+        {"headers": {f"h{n}": "" for n in range(60)}},
+    ],
+)
+async def test_what_was_cut_is_never_written_again(
+    publisher: KeepingPublisher, cut: dict[str, Any]
+) -> None:
+    await DeadLetters(publisher, "notify").put(replace(record(1), **cut), "bad")
+    with pytest.raises(Cut):
+        original(read(publisher.written[0]))
+
+
+def read(written: Outgoing) -> DeadLetter:
+    return DeadLetter.model_validate_json(written.value or b"")

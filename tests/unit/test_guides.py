@@ -100,7 +100,7 @@ def test_every_command_is_in_the_operators_table_with_options_that_it_has() -> N
     app: Any = get_command(make_app())
     told = set()
     for row in re.findall(r"\| (`jieyou .*)", GUIDES["operator"].split("## Settings")[0]):
-        written = re.findall(r"`jieyou ([\w ]+)`", row)[0]
+        written = re.findall(r"`jieyou ([\w -]+)`", row)[0]
         told.add(written.split()[0])
         assert set(re.findall(r"`(--[a-z-]+)", row)) <= _options(_command(app, written)), written
     assert told == set(app.commands)
