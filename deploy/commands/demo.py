@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -38,6 +39,7 @@ def demo(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="只演前若干份求助。")] = None,
     timeout: Annotated[int, typer.Option(min=10, help="最多演多少秒。")] = 240,
+    picture: Annotated[Path | None, typer.Option(help="把收尾画面另存为 SVG 图片。")] = None,
 ) -> None:
     """Exit code 0 only if all cases are closed, figures equal the recount, the audit is clean."""
     import signal
@@ -47,11 +49,13 @@ def demo(
     from deploy.local.folders import PlatformFolder
 
     signal.signal(signal.SIGTERM, _leave)  # so that the platform is stopped then too
-    console = Console()
+    console = Console(record=picture is not None)
     folder = PlatformFolder(PlatformFolder.current().root / "demo")
     _clear(folder, keep=keep)
     with _receivers() as server, _platform(folder, server), _log(folder):
-        is_good = _run(folder, server, console, limit, timeout)
+        is_good = _run(folder, server, console, limit, timeout, keep)
+    if picture is not None:
+        console.save_svg(str(picture), title="jieyou demo")
     if not is_good:
         raise typer.Exit(1)
 
@@ -150,6 +154,7 @@ def _run(
     console: Console,
     limit: int | None,
     seconds: int,
+    keep: bool,
 ) -> bool:
     import asyncio
 
@@ -160,7 +165,7 @@ def _run(
     from deploy.simulators.pace import TooSlow
 
     try:
-        return asyncio.run(_play(folder, server, console, limit, seconds))
+        return asyncio.run(_play(folder, server, console, limit, seconds, keep))
     except TooSlow as error:
         console.print(still_open(error.still_open, folder.logs), style="red", highlight=False)
         return False
@@ -174,6 +179,7 @@ async def _play(
     console: Console,
     limit: int | None,
     seconds: int,
+    keep: bool,
 ) -> bool:
     from contracts.profile import load_profile
     from deploy.local import control, credentials
@@ -198,7 +204,7 @@ async def _play(
         console=console,
     )
     played = await play.run(seconds)
-    return await _close(platform, addresses.mongo_url, profile, story, played, console)
+    return await _close(platform, addresses.mongo_url, profile, story, played, console, keep)
 
 
 async def _close(
@@ -208,6 +214,7 @@ async def _close(
     story: Story,
     played: Played,
     console: Console,
+    keep: bool,
 ) -> bool:
     """Check everything, show the closing screen, and return whether all is as it must be."""
     from deploy.commands.closing import Closing

@@ -4,6 +4,10 @@ The service gives two functions: `load` reads the owner's documents that the inp
 round trip), `decide` records on them what one input means. Everything else is the same for all:
 what cannot be read or decided is put aside alone, a document that somebody else changed is read
 and decided again, and what a second delivery finds decided is published as it is stored.
+
+The first attempt takes documents from memory, and what an input creates for new. After a crash
+both can be wrong: the batch that comes again may hold an order beside the reply to it. So nothing
+is put aside before it was decided once more on what the store has.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -129,7 +133,8 @@ async def _decided(
     dead_letters: PutAside,
     attempt: int,
 ) -> tuple[list[Input[I]], list[Outgoing]]:
-    """Decide and save. An input whose decision fails is put aside, and the rest decided anew."""
+    """Decide and save. An input whose decision fails, and not just on what was remembered, is put
+    aside, and the rest decided anew. Raises Stale for what is to be read first."""
     while True:
         unit = Unit(store, owed_by_offset=True, attempt=attempt)
         documents = await load(inputs, unit)
@@ -137,8 +142,10 @@ async def _decided(
         for number, one in enumerate(inputs):
             try:
                 to_publish.extend(decide(documents, one))
-            except Exception as error:  # noqa: BLE001 - whatever it is, its neighbours go on
+            except Exception as error:  # whatever it is, its neighbours go on
                 unit.forget()
+                if attempt == 1:
+                    raise Stale("not decided on what was remembered") from error
                 log.error("not decided", origin=one.record.origin, error_digest=stack_digest(error))
                 reason = error.reason if isinstance(error, Undecidable) else "could not be decided"
                 await dead_letters.put(one.record, reason, error)

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,10 @@ async def _play(
     watch = Watch(kafka_url)
     poisoner = Poisoner(kafka_url, [one.code for one in profile.departments], options.seed)
     over = asyncio.Event()
-    working = [asyncio.create_task(watch.run()), asyncio.create_task(crowd.work())]
+    working = [
+        asyncio.create_task(_lasting("the watch", watch.run(), say)),
+        asyncio.create_task(_lasting("the crowd", crowd.work(), say)),
+    ]
     began = time.monotonic()
     asking = [
         asyncio.create_task(load.run(over)),
@@ -135,8 +139,20 @@ async def _play(
     finally:
         for task in [*asking, *working]:
             task.cancel()
-        await asyncio.gather(*asking, *working, return_exceptions=True)
+        ends = await asyncio.gather(*asking, *working, return_exceptions=True)
+    failures = [one for one in ends if isinstance(one, Exception)]
+    if failures:
+        raise failures[0]
     return struck, crowd.answers, load_s, drain_s
+
+
+async def _lasting(what: str, work: Awaitable[None], say: Say) -> None:
+    """Run what must not end by itself: a harness without people would blame the platform."""
+    try:
+        await work
+    except Exception:
+        say(f"{what} failed:\n{traceback.format_exc()}")
+        raise
 
 
 async def _warm(load: Load) -> None:
