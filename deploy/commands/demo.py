@@ -24,6 +24,7 @@ PROFILE = "zhoukou"
 _MARK = "demo-folder"
 _JOURNALS = "clients"
 _LONGEST_TIMELINE = 16
+_PICTURE_WIDTH = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -49,15 +50,23 @@ def demo(
     from deploy.local.folders import PlatformFolder
 
     signal.signal(signal.SIGTERM, _leave)  # so that the platform is stopped then too
-    console = Console(record=picture is not None)
+    console = Console(record=True, width=_PICTURE_WIDTH) if picture is not None else Console()
     folder = PlatformFolder(PlatformFolder.current().root / "demo")
     _clear(folder, keep=keep)
     with _receivers() as server, _platform(folder, server), _log(folder):
         is_good = _run(folder, server, console, limit, timeout, keep)
     if picture is not None:
-        console.save_svg(str(picture), title="jieyou demo")
+        _save(console, picture)
     if not is_good:
         raise typer.Exit(1)
+
+
+def _save(console: Console, picture: Path) -> None:
+    """Save what was shown, without the fonts that a picture of Rich's loads from elsewhere."""
+    import re
+
+    svg = console.export_svg(title="jieyou demo")
+    picture.write_text(re.sub(r"@font-face \{[^}]*\}\s*", "", svg), encoding="utf-8")
 
 
 def _leave(number: int, _frame: object) -> NoReturn:

@@ -38,7 +38,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         options = replace(options, least_s=arguments.minutes * 60)
     if arguments.kills is not None:
         options = replace(options, kills=arguments.kills)
-    return replace(options, nodes=arguments.nodes)
+    if arguments.nodes is not None:
+        options = replace(options, nodes=arguments.nodes)
+    return options
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
@@ -48,7 +50,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help="requests a second (50; short: 8)")
     parser.add_argument("--seed", type=int, default=1, help="order and moments of the faults")
     parser.add_argument("--kills", type=int, help="kills of each service (10; short: 1)")
-    parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="Kafka brokers")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), help="Kafka brokers (3; short: 1)")
     parser.add_argument("--only", nargs="+", default=[], choices=[*Fault], metavar="FAULT")
     parser.add_argument("--folder", type=Path, help="where to work (a new temporary folder)")
     return parser.parse_args(arguments)

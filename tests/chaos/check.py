@@ -80,7 +80,7 @@ class Check:
 
     async def run(self, shown: dict[str, int]) -> Found:
         """Check; `shown` are reporting's totals. Raises Unread."""
-        self._read_clients()
+        self.read_clients()
         everywhere = await partitions(self._kafka_url)
         for number in range(CASE_PARTITIONS):
             await self._cases(number)
@@ -92,8 +92,8 @@ class Check:
         self.found.figures += recount.differences(shown, self.found.totals)
         return self.found
 
-    def _read_clients(self) -> None:
-        """Every key got one case, every case has one key."""
+    def read_clients(self) -> None:
+        """Read what clients know: every key got one case, every case has one key."""
         by_key: dict[str, set[str]] = defaultdict(set)
         asked = {one["key"] for one in journal.read(self._folder, journal.ASKED)}
         for one in journal.read(self._folder, journal.ACCEPTED):

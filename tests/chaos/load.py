@@ -43,21 +43,29 @@ class Load:
     _open: set[asyncio.Task[None]] = field(default_factory=set)
     _client: httpx.AsyncClient = field(init=False)
 
+    def __post_init__(self) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.token}"},
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; citizens may speak until then."""
+        await self._client.aclose()
+
     async def run(self, over: asyncio.Event) -> None:
         """Ask until told that it is over, then return when every request has its answer."""
-        limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
-        headers = {"Authorization": f"Bearer {self.token}"}
-        async with httpx.AsyncClient(
-            base_url=self.url, headers=headers, limits=limits, timeout=_TIMEOUT_S, trust_env=False
-        ) as self._client:
-            began = time.monotonic()
-            while not over.is_set():
-                due = began + self.asked / self.rate
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                self._begin(self.asked)
-                self.asked += 1
-            while self._open:
-                await asyncio.wait(self._open)
+        began = time.monotonic()
+        while not over.is_set():
+            due = began + self.asked / self.rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self._begin(self.asked)
+            self.asked += 1
+        while self._open:
+            await asyncio.wait(self._open)
 
     def _begin(self, number: int) -> None:
         task = asyncio.create_task(self._live(number))

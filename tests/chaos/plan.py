@@ -69,15 +69,17 @@ class Options:
 
     @classmethod
     def short(cls, rate: float, seed: int, only: Sequence[Fault]) -> "Options":
-        """The run that is part of `make test`: each process once, under a small load."""
+        """The run of `make test`: each process killed once, one broker, a small load."""
         return cls(
             rate=rate,
-            least_s=20.0,
+            least_s=15.0,
             seed=seed,
+            nodes=1,
             kills=1,
             store_kills=1,
             cut_s=4.0,
             pause_s=(0.2, 0.8),
+            poison_share=0.1,
             drain_s=60.0,
             only=only or (*KILLED_SERVICE, Fault.KILL_BROKER, Fault.KILL_STORE),
         )

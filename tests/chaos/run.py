@@ -140,6 +140,7 @@ async def _play(
         for task in [*asking, *working]:
             task.cancel()
         ends = await asyncio.gather(*asking, *working, return_exceptions=True)
+        await load.close()
     failures = [one for one in ends if isinstance(one, Exception)]
     if failures:
         raise failures[0]
