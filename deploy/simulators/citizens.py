@@ -86,6 +86,9 @@ class Citizens:
     async def _withdraw(self, known: Accepted) -> None:
         request = known.plan.request
         if request.path.withdrawal is not None:
+            # Who withdraws at once would leave the desk no time to put the category right.
+            self.room.ask_desk(known.case_no)
+            await self.room.until(known.case_no, lambda: known.case_no in self.room.corrected)
             body = {"reason": request.path.withdrawal.reason}
             await self._say(known, "withdrawal", body, f"{request.external_id}/withdrawal")
 

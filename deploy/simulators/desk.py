@@ -18,6 +18,7 @@ from contracts.profile import Profile
 from deploy.simulators.calls import Answer, Calls
 from deploy.simulators.case_view import CaseShown
 from deploy.simulators.desk_rules import Act, Facts, Ring, Step, Visit, Wait, next_step
+from deploy.simulators.plans import Plan
 from deploy.simulators.room import Room
 from deploy.simulators.stories.story import Feedback, Story
 
@@ -113,12 +114,20 @@ class Desk:
                 if case is None:
                     return
                 plan = self.room.plan_of(case.external_id)
+                self._note_corrected(case, plan)
                 step = next_step(case, plan, self._facts(case))
                 if step is None or isinstance(step, Wait):
                     self._note_checked(case, step)
                     return
                 case = await self._do(case, step)
             log.warning("a clerk gave up for now", case_no=case_no)
+
+    def _note_corrected(self, case: CaseShown, plan: Plan | None) -> None:
+        if plan is None or case.decision is None or case.case_no in self.room.corrected:
+            return
+        if case.decision.category == plan.request.true_category:
+            self.room.corrected.add(case.case_no)
+            self.room.happened(case.case_no)
 
     def _note_checked(self, case: CaseShown, step: Step) -> None:
         if step is None:

@@ -84,6 +84,8 @@ class Room:
     """Cases that somebody asks the desk to look at."""
     checked: set[str] = field(default_factory=set)
     """Hand-offs that the desk has looked at and left as they are."""
+    corrected: set[str] = field(default_factory=set)
+    """Cases whose category the desk has seen to be right, or put right."""
     assisting: set[tuple[str, int, str]] = field(default_factory=set)
     """Case, round and department of assisting orders that the desk has seen out."""
     signed: set[str] = field(default_factory=set)

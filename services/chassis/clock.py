@@ -96,19 +96,20 @@ class StoreClock:
 
     async def keep_measured(self, every: timedelta = timedelta(seconds=15)) -> None:
         """Measure for ever; a store that does not answer costs trust after a while, no error."""
+        is_told = False
         while True:
-            was_trusted = self.trusted
             try:
                 async with asyncio.timeout(5):
                     await self.measure()
             except Exception as error:  # noqa: BLE001 -- whatever it is, trust runs out
                 log.warning("store clock not measured", **error_fields(error))
-            if was_trusted and not self.trusted:
+            if self._measured_at is not None and not (is_told or self.trusted):
                 log.error(
                     "clock not trusted, deadlines don't fire here",
                     seconds=self.offset.total_seconds(),
                     alarm=True,
                 )
+            is_told = self._measured_at is not None and not self.trusted
             await asyncio.sleep(every.total_seconds() if self.trusted else 1.0)
 
 

@@ -4,8 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+import structlog.testing
 
-from services.chassis.clock import Clock, StoreClock, StoryClock, SystemClock
+from services.chassis.clock import SKEW_VARIABLE, Clock, StoreClock, StoryClock, SystemClock
 
 NOON = datetime(2022, 1, 11, 12, 0, tzinfo=UTC)
 
@@ -87,6 +88,32 @@ async def test_measuring_goes_on_when_the_store_fails() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert clock.trusted
+
+
+async def test_a_machine_that_is_off_from_the_start_says_so_once() -> None:
+    measured = asyncio.Event()
+    calls = 0
+
+    async def ten_minutes_behind() -> datetime:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            measured.set()
+        return datetime.now(UTC) - timedelta(minutes=10)
+
+    clock = StoreClock(ten_minutes_behind)
+    with structlog.testing.capture_logs() as said:
+        task = asyncio.create_task(clock.keep_measured())
+        await asyncio.wait_for(measured.wait(), 10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [one["alarm"] for one in said if "not trusted" in one["event"]] == [True]
+
+
+def test_a_process_can_be_told_to_be_off_for_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SKEW_VARIABLE, "600")
+    off = SystemClock().now() - datetime.now(UTC)
+    assert timedelta(minutes=9) < off <= timedelta(minutes=10)
 
 
 def test_a_story_moves_by_hand_and_never_back() -> None:
