@@ -49,7 +49,7 @@ class Closing:
 
     def show(self, console: Console) -> None:
         """Print it, no wider than 100 columns."""
-        if console.width > _WIDTH or not (console.is_terminal or console.record):
+        if console.width > _WIDTH or not console.is_terminal:
             console = Console(file=console.file, width=_WIDTH)
         console.rule("[bold]周口市民疫情求助通道 · 演示结束[/]")
         console.print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -24,7 +23,6 @@ PROFILE = "zhoukou"
 _MARK = "demo-folder"
 _JOURNALS = "clients"
 _LONGEST_TIMELINE = 16
-_PICTURE_WIDTH = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +38,6 @@ def demo(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="只演前若干份求助。")] = None,
     timeout: Annotated[int, typer.Option(min=10, help="最多演多少秒。")] = 240,
-    picture: Annotated[Path | None, typer.Option(help="把收尾画面另存为 SVG 图片。")] = None,
 ) -> None:
     """Exit code 0 only if all cases are closed, figures equal the recount, the audit is clean."""
     import signal
@@ -50,23 +47,13 @@ def demo(
     from deploy.local.folders import PlatformFolder
 
     signal.signal(signal.SIGTERM, _leave)  # so that the platform is stopped then too
-    console = Console(record=True, width=_PICTURE_WIDTH) if picture is not None else Console()
+    console = Console()
     folder = PlatformFolder(PlatformFolder.current().root / "demo")
     _clear(folder, keep=keep)
-    with _receivers() as server, _platform(folder, server), _log(folder):
+    with _receivers(folder) as server, _platform(folder, server), _log(folder):
         is_good = _run(folder, server, console, limit, timeout, keep)
-    if picture is not None:
-        _save(console, picture)
     if not is_good:
         raise typer.Exit(1)
-
-
-def _save(console: Console, picture: Path) -> None:
-    """Save what was shown, without the fonts that a picture of Rich's loads from elsewhere."""
-    import re
-
-    svg = console.export_svg(title="jieyou demo")
-    picture.write_text(re.sub(r"@font-face \{[^}]*\}\s*", "", svg), encoding="utf-8")
 
 
 def _leave(number: int, _frame: object) -> NoReturn:
@@ -94,11 +81,24 @@ def _clear(folder: PlatformFolder, *, keep: bool) -> None:
 
 
 @contextmanager
-def _receivers() -> Iterator[ReceiverServer]:
-    """Take the port of the simulated receivers, whose address the platform is told at its start."""
+def _receivers(folder: PlatformFolder) -> Iterator[ReceiverServer]:
+    """Take the port of the simulated receivers, whose address the platform is told at its start.
+
+    A kept play keeps its port: a request that is sent again must be the same to the last letter,
+    its callback address too. Raises PlatformError when somebody else has that port.
+    """
+    from deploy.local.errors import PlatformError
     from deploy.simulators.receiver import ReceiverServer
 
-    server = ReceiverServer()
+    mark = folder.root / _MARK
+    last = mark.read_text(encoding="ascii")
+    try:
+        server = ReceiverServer(int(last or 0))
+    except OSError as error:
+        raise PlatformError(
+            f"port {last} of the kept demonstration is taken: free it, or start with --fresh"
+        ) from error
+    mark.write_text(str(server.port), encoding="ascii")
     try:
         yield server
     finally:

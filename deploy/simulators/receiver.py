@@ -69,9 +69,10 @@ def is_signed(key: str, headers: Mapping[str, str], body: bytes, now: float) -> 
 class ReceiverServer:
     """The server. Its port is taken at once, so that its address can be told before it serves."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        self._listener = socket.create_server((host, 0))
-        self.address = f"http://{host}:{self._listener.getsockname()[1]}"
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._listener = socket.create_server((host, port))
+        self.port: int = self._listener.getsockname()[1]
+        self.address = f"http://{host}:{self.port}"
         self._receivers: dict[str, Receiver] = {}
 
     def url(self, name: str) -> str:
