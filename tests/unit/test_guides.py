@@ -26,7 +26,7 @@ from services.notify.domain.webhooks import printed, receiver_key, signed_header
 from tests.unit.guides_code import BODIES, DESK_FORMS, SECRET, SETTINGS, calls
 from tests.unit.guides_text import GUIDES, ROOT, calls_named, curls, documents, fits
 
-_COMMANDS_KNOW = {"JIEYOU_HOME", "JIEYOU_CACHE", "JIEYOU_DEBUG"}
+_COMMANDS_KNOW = {"JIEYOU_HOME", "JIEYOU_CACHE", "JIEYOU_DEBUG", "JIEYOU_CLOCK_SKEW_SECONDS"}
 
 
 def test_there_is_a_guide_for_each_reader() -> None:
