@@ -15,6 +15,7 @@ from deploy.local.errors import PlatformError
 USUAL_PORT = 27017
 _DISTRIBUTION = "secantusdb"
 _ENTRY_POINT = "secantus.cli:main"
+_INTERNAL_ERROR = 1
 
 
 def server_program() -> Path:
@@ -81,3 +82,24 @@ def end_open_transactions(port: int, host: str = "127.0.0.1") -> bool:
     except PyMongoError:
         return False
     return True
+
+
+def must_restart(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether the store answers, and what it answers to the simplest read is a fault of its own.
+
+    After its disk was full its engine says "the process must exit and restart", but the process
+    stays, listens and even answers pings, and nothing works any more.
+    """
+    from pymongo import MongoClient
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    try:
+        with MongoClient[dict[str, object]](
+            url(port, host), serverSelectionTimeoutMS=1_000, socketTimeoutMS=1_000
+        ) as client:
+            client["jieyou_supervisor"]["probe"].find_one({"_id": 0})
+    except OperationFailure as error:
+        return error.code == _INTERNAL_ERROR
+    except PyMongoError:
+        return False
+    return False

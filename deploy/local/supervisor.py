@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 ALREADY_RUNS = 3
 _LOOK_EVERY_S = 0.1
 _LOGS_EVERY_S = 5.0
+_STORE_EVERY_S = 2.0
+_STORE_FAILURES = 2
 _STORE = "store"
 # What a killed process had sent may be begun after its end was seen.
 _STILL_UNDER_WAY_S = 3.0
@@ -48,6 +50,8 @@ class Supervisor:
         )
         self._told_to_stop = threading.Event()
         self._logs_bounded_at = 0.0
+        self._store_asked_at = 0.0
+        self._store_failures = 0
         self._end_transactions_at: list[float] = []
 
     def run(self) -> int:
@@ -99,10 +103,25 @@ class Supervisor:
         if any(at <= now for at in self._end_transactions_at):
             self._end_transactions_at = [at for at in self._end_transactions_at if at > now]
             self._end_open_transactions()
+        if now - self._store_asked_at > _STORE_EVERY_S:
+            self._store_asked_at = now
+            self._restart_broken_store()
         if time.monotonic() - self._logs_bounded_at > _LOGS_EVERY_S:
             self._logs_bounded_at = time.monotonic()
             for log_file in self._folder.logs.glob("*.log"):
                 log_files.bound(log_file)
+
+    def _restart_broken_store(self) -> None:
+        """A store whose engine has given up does not end by itself; two answers that say so do."""
+        for child in self._children:
+            if child.spec.name != _STORE or child.state.condition is not Condition.READY:
+                continue
+            is_broken = store.must_restart(child.spec.host_and_port[1])
+            self._store_failures = self._store_failures + 1 if is_broken else 0
+            if self._store_failures >= _STORE_FAILURES and child.process is not None:
+                _log.error("the store answers with faults of its own and is ended")
+                child.process.kill()
+                self._store_failures = 0
 
     def _end_open_transactions(self) -> None:
         """A process that was killed may have left one in the store, which holds up the others."""

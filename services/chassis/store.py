@@ -33,6 +33,9 @@ Session: TypeAlias = AsyncIOMotorClientSession
 
 _DUPLICATE = 11000
 _CONFLICT = 112
+_NOT_NOW = frozenset({1, 8, 91, 189, 10107, 11600, 11602, 13435, 13436, 14031})
+"""What a server answers that has a fault of its own: an internal or unknown error, it shuts down,
+it is not (or no longer) the primary, its disk is full. The caller's command is not at fault."""
 _TRIES = 6
 TIMEOUT_SECONDS = 10.0
 
@@ -113,6 +116,8 @@ class Store:
         except OperationFailure as error:
             if _is_transient(error):
                 raise StoreUnavailable(f"transient error {error.code}") from None
+            if error.code in _NOT_NOW:
+                raise StoreUnavailable(f"the store has an error of its own, {error.code}") from None
             raise
 
     async def in_transaction(self, work: Callable[[Session], Awaitable[None]]) -> None:
