@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from contracts import ids
-from contracts.envelope import Event, parse
+from contracts.envelope import TICK_KEY, Event, parse
 from contracts.profile import Channel, Profile, load_profile
 from contracts.requests import (
     ErasureRequested,
@@ -30,7 +30,7 @@ from contracts.requests import (
     SupplementGiven,
     WithdrawalRequested,
 )
-from contracts.topics import REQUESTS, all_topics, partition_for
+from contracts.topics import CASE_PARTITIONS, REQUESTS, all_topics, partition_for
 from deploy.local import jars, kafka, launch, ports, store
 from deploy.topics import ensure_topics
 from services.chassis.bus.records import repaired_headers
@@ -133,8 +133,10 @@ def starter(tmp_path: Path, mongo_url: str, unique_name: Callable[[str], str]) -
 @pytest.fixture
 async def running(starter: Starter, kafka_url: str) -> AsyncIterator[Running]:
     await ensure_topics(kafka_url, all_topics([]))
+    await write_to_each_partition(kafka_url)
     async with starter.start(kafka_url) as one:
         await until(lambda: is_ready(one))
+        await until(lambda: accepts(one))
         yield one
 
 
@@ -157,6 +159,20 @@ async def is_ready(one: Running) -> bool:
     return (await one.citizen.get("/health/ready")).status_code == 200 and bool(
         (await one.citizen.get("/health/live")).is_success
     )
+
+
+async def write_to_each_partition(kafka_url: str) -> None:
+    """Wait until every partition of a new topic has its leader: till then requests are spooled."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all")
+    await producer.start()
+    for number in range(CASE_PARTITIONS):
+        await producer.send_and_wait(REQUESTS, b"{}", TICK_KEY, number)
+    await producer.stop()
+
+
+async def accepts(one: Running) -> bool:
+    """Whether a request is taken: ready it is already while bus or store still connects."""
+    return (await one.submit("of-the-fixture")).status_code == 202
 
 
 async def on_the_log(kafka_url: str, case_no: str) -> list[Event]:
