@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from services.chassis.alarms import Alarms
 from services.chassis.http import Health
 from services.chassis.settings import PREFIX, ServiceSettings, refuse
 from services.chassis.telemetry import configure_logging, error_fields, log_unhandled
@@ -90,12 +91,13 @@ def run_service(
     Logs are configured here. The application's lifespan makes the connections, starts background
     tasks, and on leaving stops them, the bus and the store.
     """
-    configure_logging(settings.service, settings.instance, settings.log_level)
+    alarms = Alarms(settings.alarm_url.get_secret_value() or None)
+    configure_logging(settings.service, settings.instance, settings.log_level, also=alarms.take)
     sys.excepthook = log_unhandled
     health.must_live("background", background.trouble)
     listener = _listen(settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(app, settings, health, background, listener))
+        return runner.run(_serve(app, settings, health, background, listener, alarms))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -127,6 +129,7 @@ async def _serve(
     health: Health,
     background: Background,
     listener: socket.socket,
+    alarms: Alarms,
 ) -> int:
     server = _Server(
         uvicorn.Config(
@@ -144,12 +147,14 @@ async def _serve(
     host, port = listener.getsockname()[:2]
     log.info("service starts", host=host, port=port, pid=os.getpid())
     watch = asyncio.create_task(_watch(health, background, stop))
+    alarming = asyncio.create_task(alarms.run())
     try:
         await server.serve(sockets=[listener])
     except SystemExit:
         stop.failure = stop.failure or "the application did not start"
     finally:
         watch.cancel()
+        alarming.cancel()
     if server.lifespan.shutdown_failed:
         stop.failure = stop.failure or "the application did not stop cleanly"
     if stop.failure is not None:

@@ -36,6 +36,12 @@ def _mongo_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _http_url(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(?:https?://[^\s/]+\S*)?", value.get_secret_value()):
+        raise ValueError("must begin with http:// or https:// and name a host")
+    return value
+
+
 def _long_secret(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"(?:[0-9a-f]{2}){32,}", value.get_secret_value()):
         raise ValueError("must be at least 32 random bytes in hexadecimal digits (openssl rand)")
@@ -101,6 +107,11 @@ class ServiceSettings(BaseSettings):
         examples=["triage-1"],
     )
     log_level: Annotated[str, AfterValidator(_level)] = Field("INFO", examples=["INFO"])
+    alarm_url: Annotated[SecretStr, AfterValidator(_http_url)] = Field(
+        SecretStr(""), examples=["https://alarm.example.cn/robot?key=..."]
+    )
+    """Where alarms are posted (`services.chassis.alarms`); they hold no personal data. A secret,
+    since the robots' addresses hold their keys."""
     publish_timeout_seconds: float = Field(2.0, gt=0, le=60, examples=["2"])
     stop_timeout_seconds: float = Field(20.0, ge=2, le=600, examples=["20"])
     body_limit_bytes: int = Field(65_536, ge=1_024, le=16_777_216, examples=["65536"])

@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -139,13 +139,25 @@ class _ForeignRecords(logging.Handler):
 
 
 def configure_logging(
-    service: str, instance: str, level: str = "INFO", stream: BinaryIO | None = None
+    service: str,
+    instance: str,
+    level: str = "INFO",
+    stream: BinaryIO | None = None,
+    also: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> None:
-    """Send all logs of this process, libraries' too, as JSON lines to `stream` (standard out)."""
+    """Send all logs of this process, libraries' too, as JSON lines to `stream` (standard out).
+
+    `also` is shown each line as it is written.
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
 
     def named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["service"], event["instance"] = service, instance
+        return event
+
+    def shown(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if also is not None:
+            also(event)
         return event
 
     structlog.configure(
@@ -156,6 +168,7 @@ def configure_logging(
             named,
             _render_error,
             allow_listed,
+            shown,
             structlog.processors.JSONRenderer(serializer=_to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),

@@ -23,6 +23,7 @@ class Health:
     def __init__(self) -> None:
         self._live: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
+        self._notes: dict[str, Check] = {}
 
     def must_live(self, name: str, check: Check) -> None:
         """Add a check whose failure makes the process end, to be started anew."""
@@ -31,6 +32,15 @@ class Health:
     def must_be_ready(self, name: str, check: Check) -> None:
         """Add a check whose failure takes the process out of service until it passes."""
         self._ready[name] = check
+
+    def shows(self, name: str, note: Check) -> None:
+        """Add what readiness shows without failing for it; None is not shown."""
+        self._notes[name] = note
+
+    async def notes(self) -> dict[str, str]:
+        """What is to be known beside the checks."""
+        found = await _all(self._notes)
+        return {name: note for name, note in found.items() if note is not None}
 
     async def live(self) -> dict[str, str | None]:
         """What is wrong, by check; None where nothing is."""
@@ -50,7 +60,7 @@ class Health:
 
         @router.get("/health/ready")
         async def ready() -> Response:
-            return _report(await self.ready())
+            return _report(await self.ready(), await self.notes())
 
         @router.get("/metrics")
         async def measures() -> Response:
@@ -74,8 +84,8 @@ async def _one(check: Check) -> str | None:
         return f"check failed: {error_fields(error)['error']}"
 
 
-def _report(troubles: dict[str, str | None]) -> Response:
-    """JSON with each check; 503 if one fails."""
+def _report(troubles: dict[str, str | None], notes: dict[str, str] | None = None) -> Response:
+    """JSON with each check and note; 503 if a check fails."""
     failed = any(trouble is not None for trouble in troubles.values())
     document: dict[str, Any] = {
         "status": "failed" if failed else "ok",
@@ -83,6 +93,7 @@ def _report(troubles: dict[str, str | None]) -> Response:
             name: {"ok": trouble is None, **({"trouble": trouble} if trouble else {})}
             for name, trouble in troubles.items()
         },
+        **({"notes": notes} if notes else {}),
     }
     return Response(
         orjson.dumps(document),
