@@ -86,6 +86,7 @@ def make_intake(
         store=Breaker(_STORE_PAUSE_SECONDS),
         clock=clock or store_clock,
         spool_limit=settings.spool_limit,
+        spool_limit_seconds=settings.spool_limit_minutes * 60,
     )
     caretaker = Caretaker(ports, Records(patient_store), runs, settings.instance)
     background = Background()
@@ -129,8 +130,12 @@ def make_intake(
             return f"bus: {bus}; the spool is full"
         return f"bus: {bus}; store: {records}" if records else None
 
+    async def spooled() -> str | None:
+        return ports.spool_note
+
     health = Health()
     health.must_be_ready("accepting", trouble)
+    health.shows("spool", spooled)
     app = make_app(
         "解忧 · 求助受理",
         lifespan,

@@ -67,13 +67,27 @@ class Ports:
     store: Breaker
     clock: Clock
     spool_limit: int
+    spool_limit_seconds: float = 3_600.0
     elsewhere: int = 0
     is_registered: bool = False
 
     @property
     def spool_is_full(self) -> bool:
-        """Whether no more records may wait."""
-        return self.ledger.waiting + self.elsewhere >= self.spool_limit
+        """Whether no more records may wait: there are too many, or one waits too long already for
+        a promise that each is seen to."""
+        return (
+            self.ledger.waiting + self.elsewhere >= self.spool_limit
+            or self.ledger.oldest_seconds > self.spool_limit_seconds
+        )
+
+    @property
+    def spool_note(self) -> str | None:
+        """What waits in the spool, for readiness; None for nothing."""
+        waiting = self.ledger.waiting + self.elsewhere
+        if not waiting:
+            return None
+        seconds = self.ledger.oldest_seconds
+        return f"{waiting} of {self.spool_limit} records wait for the bus, up to {seconds:.0f} s"
 
 
 class KeyReused(Problem):

@@ -12,16 +12,26 @@ class Ledger:
     Waiting records are held here by id alone; their bytes stand in the store.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self.run = uuid.uuid4().hex
         self._next = 1
         self._in_flight: set[int] = set()
-        self._waiting: dict[int, str] = {}
+        self._waiting: dict[int, tuple[str, float]] = {}
 
     @property
     def waiting(self) -> int:
         """How many records wait for the bus."""
         return len(self._waiting)
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the record has waited that has waited longest; 0 where none waits.
+
+        Records begin to wait in about the order of their numbers, so the first one tells.
+        """
+        first = next(iter(self._waiting.values()), None)
+        return 0.0 if first is None else self._monotonic() - first[1]
 
     @property
     def published_through(self) -> int:
@@ -49,11 +59,11 @@ class Ledger:
     def wait(self, seq: int, record_id: str) -> None:
         """A record waits for the bus."""
         self._in_flight.discard(seq)
-        self._waiting[seq] = record_id
+        self._waiting[seq] = (record_id, self._monotonic())
 
     def oldest(self, limit: int) -> dict[int, str]:
         """Return the waiting records that came first, by number."""
-        return {seq: self._waiting[seq] for seq in heapq.nsmallest(limit, self._waiting)}
+        return {seq: self._waiting[seq][0] for seq in heapq.nsmallest(limit, self._waiting)}
 
 
 class Breaker:

@@ -30,6 +30,11 @@ SPOOL_RECORDS = Gauge(
     "Records that wait for the bus in this process (here) and in others (elsewhere).",
     ["where"],
 )
+SPOOL_OLDEST_SECONDS = Gauge(
+    # Requests are refused once it reaches JIEYOU_SPOOL_LIMIT_MINUTES.
+    "jieyou_intake_spool_oldest_seconds",
+    "How long the record has waited for the bus that has waited longest in this process.",
+)
 SPOOL_PUBLISHED = Counter(
     # `orphan`: of a process that died. A few after each crash are as it should be.
     "jieyou_intake_spool_published_total",

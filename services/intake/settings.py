@@ -21,6 +21,8 @@ class IntakeSettings(ServiceSettings):
     """Where citizens look their case up (reporting, as seen from outside)."""
     spool_limit: int = Field(50_000, ge=1, le=10_000_000, examples=["50000"])
     """How many records may wait for the bus; beyond it requests are refused with 503."""
+    spool_limit_minutes: float = Field(60.0, gt=0, le=1_440, examples=["60"])
+    """How long one may wait; beyond it likewise."""
     store_timeout_seconds: float = Field(2.0, gt=0, le=60, examples=["2"])
 
     @property

@@ -102,6 +102,7 @@ class Caretaker:
                 log.warning("progress not written", reason=str(error))
             metrics.SPOOL_RECORDS.labels("here").set(self._ports.ledger.waiting)
             metrics.SPOOL_RECORDS.labels("elsewhere").set(self._ports.elsewhere)
+            metrics.SPOOL_OLDEST_SECONDS.set(self._ports.ledger.oldest_seconds)
             await asyncio.sleep(_BEAT_SECONDS)
 
     async def keep_looking(self) -> None:

@@ -65,11 +65,12 @@ async def _align(kafka_url: str, group_id: str, progress: Mapping[int, Progress]
         ends = await consumer.end_offsets(list(places))
         if is_behind(progress, {(at.topic, at.partition): end for at, end in ends.items()}):
             raise AnotherLog
-        back: dict[TopicPartition, int] = {}
-        for place, stored in places.items():
-            committed = await consumer.committed(place)
-            if committed is not None and committed > stored:
-                back[place] = stored
+        committed = await asyncio.gather(*map(consumer.committed, places))
+        back = {
+            place: stored
+            for (place, stored), reached in zip(places.items(), committed, strict=True)
+            if reached is not None and reached > stored
+        }
         if back:
             await consumer.commit(back)
             log.warning("group set back to what is stored", group=group_id, count=len(back))

@@ -73,7 +73,7 @@ class World:
         self.ports = Ports(
             self.memory,
             self.bus.publish,
-            Ledger(),
+            Ledger(lambda: self.seconds),
             Breaker(3, lambda: self.seconds),
             Breaker(1, lambda: self.seconds),
             StoryClock(NOW),
@@ -113,6 +113,25 @@ async def test_without_the_bus_it_waits_and_is_published_oldest_first() -> None:
     assert world.bus.events == [one.event for one in accepted]
     assert world.ports.ledger.is_clear
     assert (await accept(kept("d"), world.ports)).way is Way.BUS
+
+
+async def test_the_spool_is_full_when_a_record_waits_too_long_and_says_what_waits() -> None:
+    world = World()
+    world.ports.spool_limit_seconds = 60
+    world.bus.is_up = False
+    assert world.ports.spool_note is None
+    await accept(kept("a"), world.ports)
+    world.seconds = 59
+    await accept(kept("b"), world.ports)
+    assert world.ports.spool_note == "2 of 100 records wait for the bus, up to 59 s"
+    world.seconds = 61
+    with pytest.raises(Unavailable):
+        await accept(kept("c"), world.ports)
+    world.bus.is_up = True
+    while await drain_once(world.ports):
+        pass
+    assert world.ports.spool_note is None
+    assert (await accept(kept("c"), world.ports)).way is Way.BUS
 
 
 async def test_without_the_store_the_bus_alone_has_it() -> None:
