@@ -2,7 +2,8 @@
 
 It needs neither Kafka nor the store: it is for the hour in which they are away and a request with
 signs of danger waits in intake's spool. The body is a text message as the group robots of WeCom
-(企业微信) and DingTalk (钉钉) take it, with the log line's own fields beside it for others. Nothing of a person is in it: it is made of the line after everything personal was struck out.
+(企业微信) and DingTalk (钉钉) take it, with the log line's own fields beside it for others.
+Nothing of a person is in it: it is made of the line after everything personal was struck out.
 """
 
 import asyncio

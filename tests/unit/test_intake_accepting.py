@@ -119,7 +119,7 @@ async def test_the_spool_is_full_when_a_record_waits_too_long_and_says_what_wait
     world = World()
     world.ports.spool_limit_seconds = 60
     world.bus.is_up = False
-    assert world.ports.spool_note is None
+    assert not world.ports.spool_note
     await accept(kept("a"), world.ports)
     world.seconds = 59
     await accept(kept("b"), world.ports)
@@ -130,7 +130,7 @@ async def test_the_spool_is_full_when_a_record_waits_too_long_and_says_what_wait
     world.bus.is_up = True
     while await drain_once(world.ports):
         pass
-    assert world.ports.spool_note is None
+    assert not world.ports.spool_note
     assert (await accept(kept("c"), world.ports)).way is Way.BUS
 
 
