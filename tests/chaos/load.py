@@ -19,7 +19,8 @@ from tests.chaos import journal
 from tests.chaos.texts import body
 
 _TIMEOUT_S = 15.0
-_AT_ONCE = 256
+_CLIENTS, _AT_ONCE = 16, 16
+"""A connection pool of httpx looks at all its connections for each request: many small ones."""
 _CALLBACK_SHARE = 0.25
 _REPEAT_SHARE = 0.02
 """Of the answers, how many the client takes for lost and asks for again."""
@@ -41,29 +42,34 @@ class Load:
     accepted_at: list[float] = field(default_factory=list)
     asked: int = 0
     _open: set[asyncio.Task[None]] = field(default_factory=set)
-    _client: httpx.AsyncClient = field(init=False)
+    _clients: list[httpx.AsyncClient] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {self.token}"},
-            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-        )
+        limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
+        self._clients = [
+            httpx.AsyncClient(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {self.token}"},
+                limits=limits,
+                timeout=_TIMEOUT_S,
+                trust_env=False,
+            )
+            for _ in range(_CLIENTS)
+        ]
 
     async def close(self) -> None:
         """Close all connections; citizens may speak until then."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def run(self, over: asyncio.Event) -> None:
         """Ask until told that it is over, then return when every request has its answer."""
         began = time.monotonic()
         while not over.is_set():
-            due = began + self.asked / self.rate
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self._begin(self.asked)
-            self.asked += 1
+            await asyncio.sleep(max(0.0, began + self.asked / self.rate - time.monotonic()))
+            while self.asked <= (time.monotonic() - began) * self.rate:
+                self._begin(self.asked)
+                self.asked += 1
         while self._open:
             await asyncio.wait(self._open)
 
@@ -122,9 +128,10 @@ class Load:
         self, path: str, said: Mapping[str, Any], key: str, attempt: int, headers: Mapping[str, str]
     ) -> httpx.Response | None:
         began, journal_ = time.time(), self.journals[journal.ANSWERS]
+        client = self._clients[hash(key) % _CLIENTS]
         what = path.rpartition("/")[2]
         try:
-            response = await self._client.post(
+            response = await client.post(
                 path, json=said, headers={"Idempotency-Key": key, **headers}
             )
         except httpx.HTTPError as error:

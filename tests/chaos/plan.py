@@ -63,8 +63,9 @@ class Options:
     pause_s: tuple[float, float] = (1.0, 5.0)
     """Between two faults, at random between the two."""
     poison_share: float = 0.01
-    drain_s: float = 300.0
-    """How long the platform may take afterwards to finish what it has."""
+    drain_s: float = 1_800.0
+    """How long the platform may take afterwards to finish what it has; it ends earlier when
+    nothing moves any more."""
     only: Sequence[Fault] = field(default_factory=tuple)
 
     @classmethod
