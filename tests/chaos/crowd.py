@@ -25,6 +25,7 @@ from deploy.simulators.receiver import Receiver, ReceiverServer
 from deploy.simulators.room import Journal, Room
 from tests.chaos import journal
 from tests.chaos.load import Load
+from tests.chaos.reading import stopped
 from tests.chaos.stage import Stage
 
 CHANNEL = "app"
@@ -138,7 +139,7 @@ class Crowd:
                     for record in records:
                         _arrive(by_topic[partition.topic], record.value)
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     def _told(self, tasks: asyncio.TaskGroup) -> Any:
         """What takes a callback of the channel: note it, and let the citizen rate."""

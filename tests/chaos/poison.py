@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from contracts.ids import case_number
 from contracts.topics import CASE_PARTITIONS, CASE_TOPICS, FEED_PARTITIONS, partition_for, replies
 from tests.chaos import journal
+from tests.chaos.reading import stopped
 
 MARK = "chaos-poison"
 _REPLY_KINDS = 3
@@ -132,11 +133,7 @@ class Poisoner:
                 journals[journal.POISON].write(kind=kind, topic=topic, outcome=outcome)
                 await asyncio.sleep(1 / rate)
         finally:
-            try:
-                async with asyncio.timeout(5):
-                    await self._producer.stop()
-            except TimeoutError:
-                pass
+            await stopped(self._producer)
 
     def _next(self) -> tuple[str, str, int, Bad]:
         number = self._number

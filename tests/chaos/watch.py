@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from contracts.envelope import TICK_KEY
 from contracts.topics import CASE_PARTITIONS, CASE_TOPICS, HANDLING, REQUESTS, TRIAGE
 from tests.chaos.poison import is_poison
+from tests.chaos.reading import stopped
 
 TOPIC_OF = {"intake": REQUESTS, "triage": TRIAGE, "notify": HANDLING}
 _ENDED = (b"jieyou.case.finished", b"jieyou.case.closed")
@@ -49,7 +50,7 @@ class Watch:
                 for partition, records in batches.items():
                     self._take(partition.topic, records)
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     def _take(self, topic: str, records: list[object]) -> None:
         for record in records:
