@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError
 
 from contracts.topics import HANDLING, TRIAGE
 from deploy.local.state import Identity
-from tests.chaos import disk, journal
+from tests.chaos import disk, journal, lost
 from tests.chaos.load import Load
-from tests.chaos.plan import KILLED_SERVICE, SERVICES, Fault, Options, Strike
+from tests.chaos.plan import KILLED_SERVICE, LOST_DATABASE, SERVICES, Fault, Options, Strike
 from tests.chaos.stage import NotBack, Stage, until
 from tests.chaos.watch import TOPIC_OF, Watch
 
@@ -27,6 +27,8 @@ _LOOK_EVERY_S = 0.1
 _SLOW_BY_S = 0.1
 _HOLD_S = 8.0
 _SKEW_S = 600
+_UNNOTICED_S = 1.5
+"""How long nobody does anything about a lost database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,11 @@ class Striker:
 
     async def strike(self, one: Strike) -> Struck:
         """Do one fault from beginning to end."""
-        struck = await self._strike(one)
+        at = time.time()
+        try:
+            struck = await self._strike(one)
+        except NotBack as late:
+            struck = Struck(one.name, one.fault, at, None, None, str(late))
         self.journals[journal.FAULTS].write(**asdict(struck), recovery_s=struck.recovery_s)
         return struck
 
@@ -82,6 +88,8 @@ class Striker:
                 return await self._clock(one)
             case Fault.DISK:
                 return await self._disk(one)
+            case Fault.LOSE_TRIAGE | Fault.LOSE_NOTIFY:
+                return await self._lose_database(one, LOST_DATABASE[one.fault])
             case _:
                 return await self._kill_service(one, KILLED_SERVICE[one.fault])
 
@@ -175,6 +183,15 @@ class Striker:
         restarts = self.stage.state_of("store").restarts - before
         note = f"full for {_HOLD_S:.0f} s, store restarted {restarts} times"
         return await self._recovered(one, at, ready_s, ("triage", "notify"), note)
+
+    async def _lose_database(self, one: Strike, service: str) -> Struck:
+        """Drop a service's database under it, and restore it from the service's own topic."""
+        at = time.time()
+        await lost.drop(self.stage.addresses.mongo_url, f"jieyou_{service}")
+        await asyncio.sleep(_UNNOTICED_S)
+        restored = await lost.restore(self.stage.folder, service)
+        ready_s = time.time() - at if restored.is_whole else None
+        return await self._recovered(one, time.time(), ready_s, (service,), restored.note)
 
     def _is_ready(self, name: str) -> bool:
         return self.stage.state_of(name).condition == "ready"

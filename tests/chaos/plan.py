@@ -24,6 +24,8 @@ class Fault(StrEnum):
     STORM = "storm"
     CLOCK = "clock"
     DISK = "disk"
+    LOSE_TRIAGE = "lose-triage"
+    LOSE_NOTIFY = "lose-notify"
 
 
 KILLED_SERVICE = {
@@ -32,6 +34,7 @@ KILLED_SERVICE = {
     Fault.KILL_NOTIFY: "notify",
     Fault.KILL_REPORTING: "reporting",
 }
+LOST_DATABASE = {Fault.LOSE_TRIAGE: "triage", Fault.LOSE_NOTIFY: "notify"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def strikes(options: Options) -> list[Strike]:
         *(Strike(Fault.CUT, name) for name in SERVICES),
         *(Strike(Fault.SLOW, name) for name in ("triage", "notify")),
         *(Strike(Fault(name)) for name in ("kill-all", "storm", "clock", "disk")),
+        *(Strike(fault) for fault in LOST_DATABASE),
     ]
     if options.only:
         chosen = [one for one in chosen if one.fault in options.only]

@@ -22,6 +22,7 @@ from tests.chaos.proxy import Link, Proxy
 
 PROFILE = "zhoukou"
 LOOK_EVERY_S = 0.1
+_EXTRA_READY_S = 180.0
 _SERVICE = "services."
 
 
@@ -99,7 +100,7 @@ class Stage:
         self._extra[name] = launch.start(spec.command, self.log_of(name), {**told, **environment})
         url = f"http://127.0.0.1:{port}/health/ready"
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
-            until_s = time.monotonic() + 60.0
+            until_s = time.monotonic() + _EXTRA_READY_S
             while time.monotonic() < until_s:
                 try:
                     if (await client.get(url)).is_success:
@@ -107,7 +108,7 @@ class Stage:
                 except httpx.HTTPError:
                     pass
                 await asyncio.sleep(LOOK_EVERY_S)
-        raise NotBack(f"{name} was not ready after 60 s")
+        raise NotBack(f"{name} was not ready after {_EXTRA_READY_S:.0f} s")
 
     async def end_extra(self, name: str, *, killed: bool) -> None:
         """End such an instance, by SIGTERM or by kill -9."""
