@@ -21,7 +21,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help setup demo up down test check format lock chaos bench clean
+.PHONY: help setup demo up down test containers check format lock chaos bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,8 +61,15 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: check
-	$(BIN)/python -m pytest
+# On what the tests run: local, containers (Docker), or the servers that JIEYOU_KAFKA_URL and
+# JIEYOU_MONGO_URL name.
+BROKER ?= local
+test: $(filter containers,$(BROKER)) check
+	JIEYOU_TEST_BROKER=$(BROKER) $(BIN)/python -m pytest
+
+# Ends in one line when something that containers need is missing.
+containers: setup
+	$(eval MISSING := $(shell $(BIN)/python -m tests.servers.missing))@$(if $(MISSING),$(error $(MISSING)),:)
 
 format: setup
 	$(BIN)/ruff check --fix
@@ -74,11 +81,12 @@ chaos: setup
 bench: setup
 	$(BIN)/python -m tests.bench
 
-# Resolve the packages of pyproject.toml and Kafka's jars anew.
+# Resolve the packages of pyproject.toml and Kafka's jars anew; with UPGRADE= what is locked stays.
+UPGRADE ?= --upgrade
 COMPILE = pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 lock: $(VENV)/.uv
-	$(UV) $(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements.lock
+	$(UV) $(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements.lock
 	echo uv | $(UV) $(COMPILE) --constraints requirements.lock - -o requirements-uv.lock
 	$(MAKE) setup
 	$(BIN)/python -m deploy.local.jars lock

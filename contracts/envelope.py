@@ -21,6 +21,8 @@ SPEC_VERSION = "1.0"
 TYPE_PREFIX = "jieyou."
 TICK_KEY = b"tick"
 """The fixed key of the record that tells readers how current they are; no case event."""
+REMOVED = TYPE_PREFIX + "record.removed"
+"""The `ce_type` of a null value that takes a record off which nobody can read: no case event."""
 
 _CAUSE = r"^(event|command|deadline|reply|group|attempt):.+$"
 
@@ -47,6 +49,8 @@ class EventData(BaseModel):
 
     type: ClassVar[str] = ""
     owner: ClassVar[str] = ""
+    is_of_one_case: ClassVar[bool] = True
+    """Whether the erasure of the case in its subject reaches it."""
 
     case_no: CaseNumber
     document_id: str
@@ -112,6 +116,16 @@ class Event:
         """Return this event without what is personal, one `rev` higher."""
         data = without_personal(self.data).model_copy(update={"rev": self.data.rev + 1})
         return Event(self.id, self.type, data, encode(data), self.traceparent)
+
+
+def removal_headers(case_no: str) -> dict[str, str]:
+    """Return the headers of a null value by which an owner takes an unreadable record off."""
+    return {"ce_specversion": SPEC_VERSION, "ce_type": REMOVED, "ce_subject": case_no}
+
+
+def is_removal(headers: Mapping[str, str], value: bytes | None) -> bool:
+    """Whether a record only takes off what stood under its key; readers pass it over."""
+    return value is None and headers.get("ce_type") == REMOVED
 
 
 def encode(data: EventData) -> bytes:

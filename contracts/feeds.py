@@ -48,7 +48,11 @@ _OPEN = frozenset(
 
 
 class FeedHandoff(BaseModel):
-    """A hand-off as the department sees it. A later `version` replaces an earlier one."""
+    """A hand-off as the department sees it. A later `version` replaces an earlier one.
+
+    `erased`: the citizen's personal data is erased and stands here no more. It replaces the same
+    version as well, and whoever keeps a copy deletes what is personal in it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -81,6 +85,7 @@ class FeedHandoff(BaseModel):
     unit: str | None = None
     refusal: str | None = None
     """The last reply that did not apply, and why."""
+    erased: bool = False
 
 
 class Reply(BaseModel):

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from contracts.envelope import EventData, register
+from contracts.envelope import Event, EventData, register
 from contracts.vocabulary import DangerSign, Instant, PersonalText, Rating, RequestContent
 
 OWNER = "intake"
+_MOMENTS = {"occurred_at", "recorded_at", "accepted_at"}
 
 
 class RequestSubmitted(EventData):
@@ -64,3 +65,16 @@ class ErasureRequested(EventData):
 register(
     OWNER, RequestSubmitted, SupplementGiven, WithdrawalRequested, RatingGiven, ErasureRequested
 )
+
+
+def is_taken_twice(one: Event, other: Event) -> bool:
+    """Whether two contents of one id are the same words of a citizen, taken at two moments.
+
+    While its store is away intake has no record of a key, so a client that repeats a call (which
+    nobody answered, as the process died) is accepted anew. What triage has seen first counts.
+    """
+    if one.data.owner != OWNER or type(one.data) is not type(other.data):
+        return False
+    if one.data.recorded_at == other.data.recorded_at:
+        return False
+    return one.data.model_dump(exclude=_MOMENTS) == other.data.model_dump(exclude=_MOMENTS)

@@ -432,7 +432,12 @@ class CaseErased(CaseEvent):
 
 
 class GroupEvent(EventData):
-    """An event of the group document; its `seq` is the group's version."""
+    """An event of the group document; its `seq` is the group's version.
+
+    The case in its subject is the anchor's, but what it says is of all members alike.
+    """
+
+    is_of_one_case: ClassVar[bool] = False
 
     group_id: str
 

@@ -170,11 +170,12 @@ class DangerSign(Value):
 
 
 class Reason(Value):
-    """One reason for a decision: which rule or model said so, in which version, and why."""
+    """One reason for a decision: which rule or model said so, in which version, and why, which
+    may quote the citizen or be a clerk's own words."""
 
     source: str
     version: str
-    why: str
+    why: PersonalText = None
     weight: float | None = None
 
 

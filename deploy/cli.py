@@ -12,7 +12,22 @@ import sys
 
 import typer
 
-COMMANDS = ("up", "down", "status", "topics", "keys", "demo", "audit", "dead_letters", "replay")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "topics",
+    "keys",
+    "demo",
+    "audit",
+    "dead_letters",
+    "replay",
+    "rebuild",
+    "restore",
+    "erase",
+    "export",
+    "import_",
+)
 
 _INTERRUPTED = 130
 

@@ -32,13 +32,16 @@ class Inbox:
 
     def take(self, handoff: Handoff) -> bool:
         """Keep a hand-off, on disk when this returns; False if it is known in this or a later
-        version."""
-        row = (handoff["handoff_id"], handoff["version"], json.dumps(handoff))
+        version. One whose citizen is erased replaces its own version too: no copy stays."""
+        is_erased = bool(handoff.get("erased"))
+        row = (handoff["handoff_id"], handoff["version"], json.dumps(handoff), is_erased)
         with self._file:
             changed = self._file.execute(
                 "INSERT INTO handoffs VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET version = excluded.version, document = excluded.document"
-                " WHERE excluded.version > handoffs.version",
+                " WHERE excluded.version > handoffs.version OR (?"
+                " AND excluded.version = handoffs.version"
+                " AND excluded.document <> handoffs.document)",
                 row,
             )
         return changed.rowcount == 1

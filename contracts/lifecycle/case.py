@@ -24,8 +24,11 @@ from contracts.vocabulary import (
     Rating,
     RequestContent,
     Role,
+    TaskKind,
     Tier,
 )
+
+_ABOUT_THE_CASE = frozenset(TaskKind) - {TaskKind.ERASURE}
 
 
 class Phase(StrEnum):
@@ -234,8 +237,10 @@ class CaseDocument(Document):
         return order if order and order.ended is None else None
 
     def tasks_of(self, *kinds: str) -> tuple[str, ...]:
-        """Return the ids of the open tasks of these kinds (of all, if none is named)."""
-        return tuple(i for i, task in self.tasks.items() if not kinds or task.kind in kinds)
+        """Return the ids of the open tasks of these kinds; if none is named, of all that ask for
+        something to be done about the case: an erasure waits for its end instead."""
+        wanted = kinds or _ABOUT_THE_CASE
+        return tuple(i for i, task in self.tasks.items() if task.kind in wanted)
 
     def next_attempt(self, role: Role, department: str) -> int:
         """Return the number of the next order to a department in this role and round."""

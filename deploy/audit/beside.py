@@ -11,6 +11,7 @@ from contracts.topics import CASE_TOPICS, department_of, partition_for
 from deploy.audit.findings import DeadLetter
 from deploy.audit.log import Place
 from services.chassis.bus import Record
+from services.chassis.letters_of import names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class FeedEntry:
     state: HandoffState
     order: tuple[int, str, str, int]
     """Round, role, department, attempt: a department gets one order under one id."""
+    erased: bool = False
+    written_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ class Replied:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A dead letter in which a case or hand-off is named somewhere."""
+
+    service: str
+    origin: str
+    written_ms: int
+
+
 @dataclass(slots=True)
 class Beside:
     """What was read, by case or hand-off; what a case has used is taken out."""
@@ -43,6 +55,8 @@ class Beside:
     replies: dict[str, list[Replied]] = field(default_factory=dict)
     dead_letters: dict[str, DeadLetter] = field(default_factory=dict)
     """By record key, so that a letter that was written twice is one."""
+    names: dict[str, tuple[Named, frozenset[str]]] = field(default_factory=dict)
+    """What may be a case number or an id in a letter, by the same key."""
 
     def take_feed(self, record: Record) -> None:
         """Take a feed's record in; the newest version of a hand-off stays."""
@@ -58,10 +72,12 @@ class Beside:
             shown.version,
             shown.state,
             (shown.round, shown.role.value, shown.department, shown.attempt),
+            shown.erased,
+            record.timestamp_ms,
         )
         own = self.feeds.setdefault(shown.case_no, {})
         known = own.get(shown.handoff_id)
-        if known is None or known.version < entry.version:
+        if known is None or known.version <= entry.version:  # a redaction has the same
             own[shown.handoff_id] = entry
 
     def take_reply(self, record: Record) -> None:
@@ -85,8 +101,19 @@ class Beside:
         name = f"{record.topic}/{(record.key or b'').decode('utf-8', 'replace')}"
         if record.value is None:
             self.dead_letters.pop(name, None)
+            self.names.pop(name, None)
             return
-        self.dead_letters[name] = _letter(record)
+        letter = self.dead_letters[name] = _letter(record)
+        named = Named(letter.service, letter.origin, record.timestamp_ms)
+        self.names[name] = named, names_in(record.value)
+
+    def letters_by_name(self) -> dict[str, list[Named]]:
+        """Return the letters by what is named in them."""
+        found: dict[str, list[Named]] = {}
+        for letter, names in self.names.values():
+            for name in names:
+                found.setdefault(name, []).append(letter)
+        return found
 
     def aside(self) -> set[tuple[str, str]]:
         """Return (service, origin) of what lies among the dead letters."""

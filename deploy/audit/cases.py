@@ -17,8 +17,9 @@ from contracts.lifecycle import (
     documents_of,
     state_of,
 )
-from deploy.audit.beside import FeedEntry, Replied
+from deploy.audit.beside import FeedEntry, Named, Replied
 from deploy.audit.doubles import doubles_of
+from deploy.audit.erased import Erasure, erasure_of
 from deploy.audit.findings import DeadLetter, Finding, FindingKind, Standing
 from deploy.audit.log import Handled, Logged, Place
 from deploy.audit.standing import NOTIFY, TRIAGE, Wait, is_overdue, left_open, wait_of
@@ -53,6 +54,7 @@ class Beyond:
     given_up: frozenset[tuple[str, int]] = frozenset()
     """Origins, with times (ms), of records that a person has given up or that were written again:
     that they can't be read is settled."""
+    letters_by_name: Mapping[str, Sequence[Named]] = field(default_factory=dict)
 
     def owes(self, service: str, places: Sequence[Place]) -> bool:
         """Whether a service has passed a record without putting it aside: then it has answered,
@@ -75,8 +77,14 @@ class CaseReport:
     open_wishes: tuple[str, ...]
     parked: tuple[str, ...]
     is_overdue: bool
+    is_erasing: bool
     events: int
     state: CaseState
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether what is personal of it was to go."""
+        return self.state.case is not None and self.state.case.erased
 
     def found(self, findings: frozenset[Finding]) -> "CaseReport":
         """Return this report with other findings."""
@@ -92,7 +100,15 @@ def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
     state = state_of(file.case_no, events)
     wait = wait_of(state)
     seen = _Seen(file, beyond, state, places)
-    findings = frozenset([*unreadable, *doubles_of(state, file.feeds.values()), *seen.missing()])
+    unerased, is_erasing = erasure_of(
+        Erasure(file.records, state, now),
+        list(file.feeds.values()),
+        beyond.letters_by_name,
+        (file.stored or OfCase()) if beyond.stores_were_read else None,
+    )
+    findings = frozenset(
+        [*unreadable, *unerased, *doubles_of(state, file.feeds.values()), *seen.missing()]
+    )
     parked = tuple(file.stored.parked) if file.stored else ()
     standing = _standing(file, state, wait)
     report = CaseReport(
@@ -104,6 +120,7 @@ def report_on(file: CaseFile, beyond: Beyond, now: datetime) -> CaseReport:
         _later_words(state),
         parked,
         is_overdue(state, now),
+        is_erasing,
         len(state.timeline),
         state,
     )
@@ -116,7 +133,10 @@ def _read(
     events: list[Event] = []
     places: dict[str, list[Place]] = {}
     unreadable: list[Finding] = []
+    removed = {(one.place.topic, one.key) for one in file.records if one.is_removal}
     for record in file.records:
+        if removed and (record.place.topic, record.key) in removed:
+            continue
         try:
             event = record.event()
         except ContractError as error:

@@ -34,6 +34,8 @@ class FindingKind(StrEnum):
     """A department's feed has a hand-off that the log does not have."""
     UNREADABLE = "unreadable"
     """A record on a case topic breaks the contract."""
+    UNERASED = "unerased"
+    """The case is erased, and something of it still holds the person."""
 
     TWO_CONTENTS = "two_contents"
     """One event id and `rev`, two contents."""
@@ -109,6 +111,7 @@ class Audit:
     waiting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     in_flight: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: tuple[Finding, ...] = ()
+    """What is missing, and of erased cases what is not."""
     double: tuple[Finding, ...] = ()
     blocked: Mapping[str, tuple[DeadLetter, ...]] = field(default_factory=dict)
     dead_letters: tuple[DeadLetter, ...] = ()
@@ -118,6 +121,8 @@ class Audit:
     """Citizens' later words that triage has not answered yet."""
     overdue: tuple[str, ...] = ()
     """Cases with a clock that has run out."""
+    erasing: tuple[str, ...] = ()
+    """Erased cases that are still being gone through."""
     events: int = 0
     """How many different case events the log holds."""
     stores_were_read: bool = False

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from contracts.envelope import TICK_KEY, ContractError, Event, parse
+from contracts.envelope import TICK_KEY, ContractError, Event, is_removal, parse
 from contracts.ids import parse_case_number
 from contracts.topics import CASE_TOPICS
 from deploy.local.errors import PlatformError
@@ -54,6 +54,12 @@ class Logged:
     case_no: str
     headers: tuple[str, ...] = field(repr=False)
     value: bytes | None = field(repr=False)
+    key: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_removal(self) -> bool:
+        """Whether it only takes off what stood under its key."""
+        return is_removal(dict(zip(_NEEDED, self.headers, strict=True)), self.value)
 
     def event(self) -> Event:
         """Read it. Raises ContractError."""
@@ -226,4 +232,4 @@ def logged(record: Record) -> Logged | None:
         raise ContractError("ce_subject", "is no case number")
     place = Place(record.topic, record.partition, record.offset, record.timestamp_ms)
     headers = tuple(record.headers.get(name, "") for name in _NEEDED)
-    return Logged(place, case_no, headers, record.value)
+    return Logged(place, case_no, headers, record.value, record.key or b"")

@@ -158,6 +158,7 @@ class _Run:
             self.stores is not None,
             int(since.timestamp() * 1_000),
             frozenset((origin, written_ms) for _, origin, written_ms in settled),
+            self.beside.letters_by_name(),
         )
 
     async def _take(
@@ -238,10 +239,12 @@ class _Run:
     async def _read_on(self) -> None:
         """Bring the suspects' files up to date."""
         if self.stores is not None:
-            newer = await self.stores.read(only=self.suspects.keys())
+            erased = [no for no, (_, report) in self.suspects.items() if report.is_erased]
+            newer = await self.stores.read(only=self.suspects.keys(), erased=erased)
             for case_no, (file, _) in self.suspects.items():
                 known = newer.get(case_no, OfCase())
-                known.accepted = file.stored.accepted if file.stored else []
+                if case_no not in erased:
+                    known.accepted = file.stored.accepted if file.stored else []
                 file.stored = known
         feeds = Beside()
         feed_ends = await self.log.ends(self.log.topics("feed."))

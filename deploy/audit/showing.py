@@ -54,6 +54,7 @@ _KINDS = {
     FindingKind.NOT_IN_FEED: "部门主题缺少",
     FindingKind.UNKNOWN_IN_FEED: "部门主题多出",
     FindingKind.UNREADABLE: "记录不合约定",
+    FindingKind.UNERASED: "个人信息未清除",
     FindingKind.TWO_CONTENTS: "同号两种内容",
     FindingKind.TWO_OF_ONE_SEQ: "同位两个事件",
     FindingKind.DECIDED_TWICE: "同一件事决定两次",
@@ -117,6 +118,8 @@ def print_audit(audit: Audit, *, with_cases: bool = False, console: Console | No
         f"    受阻 {len(audit.blocked)}    停放 {len(audit.parked)}"
         f"    未答复的后续请求 {len(audit.open_wishes)}    逾期 {len(audit.overdue)}"
     )
+    if audit.erasing:
+        console.print(f"正在清除个人信息 {len(audit.erasing)} 件")
     stores = "日志与数据库" if audit.stores_were_read else "仅日志（未给出数据库地址）"
     console.print(f"核对了{stores}，事件 {audit.events:,} 个，用时 {audit.took_seconds:.1f} 秒")
     verdict = "[green]无缺失、无重复、无死信[/]" if audit.is_clean else "[red]核对未通过[/]"

@@ -19,6 +19,7 @@ class Tally:
     parked: list[str] = field(default_factory=list)
     open_wishes: list[str] = field(default_factory=list)
     overdue: list[str] = field(default_factory=list)
+    erasing: list[str] = field(default_factory=list)
     events: int = 0
 
     def add(self, report: CaseReport) -> None:
@@ -29,6 +30,8 @@ class Tally:
         self.open_wishes += report.open_wishes
         if report.is_overdue:
             self.overdue.append(report.case_no)
+        if report.is_erasing:
+            self.erasing.append(report.case_no)
         if report.standing is None:
             return
         self.standings[report.case_no] = report.standing
@@ -63,6 +66,7 @@ class Tally:
             parked=tuple(sorted(self.parked)),
             open_wishes=tuple(sorted(self.open_wishes)),
             overdue=tuple(sorted(self.overdue)),
+            erasing=tuple(sorted(self.erasing)),
             events=self.events,
             stores_were_read=stores_were_read,
             took_seconds=took_seconds,

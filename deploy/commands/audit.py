@@ -147,6 +147,7 @@ def as_document(result: Audit, *, with_cases: bool) -> dict[str, Any]:
         "parked": list(result.parked),
         "open_wishes": list(result.open_wishes),
         "overdue": list(result.overdue),
+        "erasing": list(result.erasing),
         "stores_were_read": result.stores_were_read,
         "took_seconds": round(result.took_seconds, 3),
     }

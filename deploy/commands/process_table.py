@@ -8,6 +8,7 @@ from rich.table import Table
 from deploy.local import control
 from deploy.local.control import ProcessReport
 from deploy.local.folders import PlatformFolder
+from deploy.local.state import Condition
 
 
 def print_processes(folder: PlatformFolder, *, title: str) -> list[ProcessReport]:
@@ -17,8 +18,14 @@ def print_processes(folder: PlatformFolder, *, title: str) -> list[ProcessReport
     for heading in ("进程", "进程号", "地址", "健康", "重启"):
         table.add_column(heading)
     for one in reports:
-        health = "[green]正常[/]" if one.is_healthy else f"[red]异常（{one.condition}）[/]"
+        health = "[green]正常[/]" if one.is_healthy else _trouble(one)
         pid = str(one.pid) if one.pid else "—"
         table.add_row(one.name, pid, one.address or "—", health, str(one.restarts))
     Console().print(table)
     return reports
+
+
+def _trouble(one: ProcessReport) -> str:
+    if one.condition == Condition.HELD:
+        return "[yellow]已暂停[/]"
+    return f"[red]异常（{one.condition}）[/]"

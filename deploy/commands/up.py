@@ -31,13 +31,16 @@ def up(
 ) -> None:
     """Start everything, with a line for each step, and print where it answers."""
     from deploy.commands.process_table import print_processes
-    from deploy.local import control, platform
+    from deploy.local import control, holding, platform
     from deploy.local.errors import PlatformError
     from deploy.local.folders import PlatformFolder
 
     folder = PlatformFolder.current()
     instances = _instances(scale or [])
+    released = holding.release_abandoned(folder)
     if control.running(folder) is not None:
+        if released:
+            typer.echo(f"已解除暂停：{'、'.join(released)}")
         if instances:
             raise PlatformError("the platform runs already: `jieyou down` before another --scale")
         print_processes(folder, title="平台已在运行")
@@ -50,9 +53,11 @@ def up(
     except KeyboardInterrupt:
         control.stop(folder)
         raise
-    print_processes(folder, title="平台已就绪")
+    reports = print_processes(folder, title="平台已启动")
     typer.echo(f"数据与日志：{_short(folder.root)}    访问密钥：{_short(folder.tokens_file)}")
     typer.echo("查看状态：jieyou status    停止：jieyou down")
+    if not all(one.is_healthy for one in reports):
+        raise typer.Exit(1)
 
 
 class StepDisplay:
@@ -83,6 +88,7 @@ class StepDisplay:
         from deploy.local.state import Condition
 
         words = {Condition.STARTING: "启动中", Condition.BROKEN: "[red]已退出，将重试[/]"}
+        words[Condition.HELD] = "[yellow]已暂停[/]"
         for process in state.processes:
             if process.condition is Condition.WAITING:
                 continue
@@ -90,7 +96,7 @@ class StepDisplay:
                 self._tasks[process.name] = self._progress.add_task(
                     process.name.ljust(14), total=1, condition=""
                 )
-            is_up = process.condition in (Condition.READY, Condition.DONE)
+            is_up = process.condition in (Condition.READY, Condition.DONE, Condition.HELD)
             self._progress.update(
                 self._tasks[process.name],
                 completed=int(is_up),

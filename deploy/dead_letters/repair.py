@@ -26,6 +26,8 @@ from deploy.dead_letters.refusals import refusals
 from deploy.dead_letters.writing import Writer
 from services.chassis.bus import Outgoing
 from services.chassis.dead_letters import original
+from services.chassis.store import Store, StoreUnavailable
+from services.reporting.generations import FIRST, Generations
 
 PORTION = 10
 """Letters of one partition that are written again together. A portion that fails whole ends the
@@ -33,7 +35,7 @@ retry of its partition: what ails it is not mended yet."""
 _LOOK_EVERY_SECONDS = 0.2
 
 SAME_NAME: Mapping[str, str] = {service: service for service in SERVICES}
-"""The consumer group of each service."""
+"""The consumer group of each service; reporting's changes with its generation."""
 
 
 class Result(StrEnum):
@@ -234,15 +236,27 @@ class Repair:
 
 @asynccontextmanager
 async def repairing(
-    kafka_url: str, mongo_url: str, *, groups: Mapping[str, str] = SAME_NAME
+    kafka_url: str, mongo_url: str, *, groups: Mapping[str, str] | None = None
 ) -> AsyncIterator[Repair]:
     """Connect to a platform. Raises AuditError and DeadLetterError."""
     ledger = Ledger(mongo_url)
     try:
+        if groups is None:
+            groups = {**SAME_NAME, "reporting": await _group_of_reporting(mongo_url)}
         async with Log(kafka_url) as log, Writer(kafka_url) as writer:
             yield Repair(log, ledger, writer, groups)
     finally:
         ledger.close()
+
+
+async def _group_of_reporting(mongo_url: str) -> str:
+    store = Store(mongo_url, FIRST.database)
+    try:
+        return (await Generations(store).live()).generation.group
+    except StoreUnavailable as error:
+        raise DeadLetterError(f"the store does not answer ({error})") from error
+    finally:
+        store.close()
 
 
 def chosen(lines: Sequence[Line], ids: Sequence[str]) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -35,6 +36,14 @@ class Child:
         self._started = 0.0
         self._start_again_at = 0.0
         self._has_just_died = False
+        self._is_held = False
+        self._kill_at = 0.0
+        self._lives_unready = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is to stay ended for now."""
+        return self._is_held
 
     @property
     def has_just_died(self) -> bool:
@@ -44,7 +53,8 @@ class Child:
     @property
     def is_up(self) -> bool:
         """Whether the next stage need not wait for it."""
-        return self.state.condition in (Condition.READY, Condition.DONE)
+        is_done = self.state.condition in (Condition.READY, Condition.DONE, Condition.HELD)
+        return is_done or self._lives_unready
 
     def start(self) -> None:
         """Start the process now. Call it from the main thread only."""
@@ -54,12 +64,26 @@ class Child:
         self.state.condition = Condition.STARTING
         _log.info("%s started with pid %d", self.spec.name, self.process.pid)
 
+    def hold(self, is_held: bool) -> None:
+        """End the process in an orderly way and leave it so, or let it be started again."""
+        if is_held == self._is_held:
+            return
+        self._is_held = is_held
+        if is_held and self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + self.spec.grace_s
+        elif not is_held and self.state.condition is Condition.HELD:
+            self._failures_in_a_row = 0
+            self.start()
+
     def look(self) -> bool:
         """See what became of the process and do what follows; whether its state has changed."""
         before = (self.state.condition, self.state.identity, self.state.restarts)
         self._has_just_died = False
         if self.process is not None and self.process.poll() is not None:
             self._ended(self.process.returncode)
+        elif self._is_held:
+            self._look_at_held()
         elif self.state.condition is Condition.BROKEN:
             if time.monotonic() >= self._start_again_at:
                 self.state.restarts += 1
@@ -69,13 +93,27 @@ class Child:
             _log.info("%s ready after %.1f s", self.spec.name, time.monotonic() - self._started)
         return before != (self.state.condition, self.state.identity, self.state.restarts)
 
+    def _look_at_held(self) -> None:
+        if self.process is None:
+            self.state.condition = Condition.HELD
+        elif time.monotonic() >= self._kill_at:
+            self.process.kill()
+
     def check_start(self) -> None:
-        """During the platform's start: raises PlatformError when waiting longer is in vain."""
+        """During the platform's start: raises PlatformError when waiting longer is in vain.
+
+        A service that lives and says that it is not ready is not waited for any longer: it may
+        wait for something that is only put right once the platform runs, as a lost database.
+        """
         if self._failures_in_a_row >= _ATTEMPTS_AT_START:
             why = f"{self.spec.name} ended {self._failures_in_a_row} times"
         elif self.state.condition is Condition.STARTING and (
             time.monotonic() - self._started > self.spec.ready_within_s
         ):
+            if self._lives():
+                self._lives_unready = True
+                _log.warning("%s lives and is not ready; the start goes on", self.spec.name)
+                return
             why = f"{self.spec.name} was not ready after {self.spec.ready_within_s:.0f} s"
         else:
             return
@@ -85,6 +123,11 @@ class Child:
     def _ended(self, code: int) -> None:
         self.process = None
         self.state.identity = None
+        if self._is_held:
+            self.state.condition = Condition.HELD
+            self._has_just_died = code != 0
+            _log.info("%s is held, it ended with code %d", self.spec.name, code)
+            return
         if code == 0 and self.spec.readiness is Readiness.ENDED:
             self.state.condition = Condition.DONE
             _log.info("%s done", self.spec.name)
@@ -97,6 +140,10 @@ class Child:
         self.state.condition = Condition.BROKEN
         self._has_just_died = True
         _log.warning("%s ended with code %d, again in %.1f s", self.spec.name, code, pause)
+
+    def _lives(self) -> bool:
+        is_asked = self.spec.readiness is Readiness.HTTP
+        return is_asked and launch.answers_ok(f"{self.spec.address}/health/live")
 
     def _is_ready(self) -> bool:
         match self.spec.readiness:

@@ -141,6 +141,11 @@ def addresses(folder: PlatformFolder) -> Addresses:
     return Addresses(kafka_url, mongo_url, services)
 
 
+def has_own_store() -> bool:
+    """Whether the store is the local platform's own, since nobody has named another."""
+    return _given_mongo_url() is None
+
+
 def _kafka_url(found: Mapping[str, str]) -> str | None:
     """Return the addresses of all nodes; None when there is none."""
     nodes = [address for name, address in found.items() if re.fullmatch(r"kafka(-\d)?", name)]
@@ -161,10 +166,16 @@ def _ask(state: ProcessState) -> ProcessReport:
         pid=state.identity.pid if state.identity is not None and alive else None,
         address=state.address,
         is_healthy=alive and _is_healthy(state),
-        condition=state.condition.value if alive else Condition.BROKEN.value,
+        condition=_condition(state, alive),
         restarts=state.restarts,
         log_file=state.log_file,
     )
+
+
+def _condition(state: ProcessState, alive: bool) -> str:
+    if alive or state.condition is Condition.HELD:
+        return state.condition.value
+    return Condition.BROKEN.value
 
 
 def _is_healthy(state: ProcessState) -> bool:

@@ -35,6 +35,8 @@ class Condition(StrEnum):
     DONE = "done"
     BROKEN = "broken"
     """It has ended and is started again after a pause."""
+    HELD = "held"
+    """It was ended on purpose and is not started while it is held."""
     STOPPED = "stopped"
 
 

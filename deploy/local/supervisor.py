@@ -20,7 +20,7 @@ from typing import IO
 
 import psutil
 
-from deploy.local import launch, log_files, store
+from deploy.local import holding, launch, log_files, store
 from deploy.local.children import Child
 from deploy.local.errors import PlatformError
 from deploy.local.folders import PlatformFolder
@@ -76,8 +76,10 @@ class Supervisor:
     def _start(self) -> None:
         for stage in sorted({child.spec.stage for child in self._children}):
             starting = [child for child in self._children if child.spec.stage == stage]
+            self._hold()
             for child in starting:
-                child.start()
+                if child.state.condition is Condition.WAITING and not child.is_held:
+                    child.start()
             self._write()
             while not all(child.is_up for child in starting):
                 if self._told_to_stop.wait(_LOOK_EVERY_S):
@@ -92,8 +94,18 @@ class Supervisor:
         while not self._told_to_stop.wait(_LOOK_EVERY_S):
             self._look()
 
+    def _hold(self) -> None:
+        held = holding.held_services(self._folder)
+        for child in self._children:
+            child.hold(holding.service_of(child.spec.name) in held)
+
     def _look(self) -> None:
-        started = [child for child in self._children if child.state.condition != Condition.WAITING]
+        self._hold()
+        started = [
+            child
+            for child in self._children
+            if child.state.condition != Condition.WAITING or child.is_held
+        ]
         changes = [child.look() for child in started]
         if any(changes):
             self._write()

@@ -14,7 +14,7 @@ from deploy.simulators.plans import Plan
 from deploy.simulators.room import PATIENCE_SECONDS, Grouped
 from deploy.simulators.stories.story import Feedback
 
-_BY_WORD = ("conflict", "supplement", "overdue", "question", "inquiry", "erasure")
+_BY_WORD = ("conflict", "supplement", "overdue", "question", "inquiry")
 _WITH_VIEW = frozenset({"answer", "not-accept", "reclassify", "judge", "handoff", "accept-result"})
 
 
@@ -93,6 +93,8 @@ def next_step(case: CaseShown, plan: Plan | None, facts: Facts) -> Step:
 
 
 def _by_word(case: CaseShown, *more: str) -> Act | None:
+    if case.task("erasure") is not None:
+        return Act("erasure", {"accepted": True})
     task = case.task(*_BY_WORD, *more)
     if task is None:
         return None

@@ -35,7 +35,7 @@ class Department:
             state=handoff.state,
             repeated=known is not None and known.version >= handoff.version,
         )
-        if known is None or handoff.version > known.version:
+        if known is None or handoff.erased or handoff.version > known.version:
             self.newest[handoff.handoff_id] = handoff
         if known is None and handoff.state.is_open:
             self.tasks.create_task(self._play(handoff))

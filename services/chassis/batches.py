@@ -16,9 +16,10 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from contracts.envelope import TICK_KEY, ContractError, Event, parse
+from contracts.envelope import TICK_KEY, ContractError, Event, is_removal, parse
 from contracts.topics import HANDLING, REQUESTS, TRIAGE
 from services.chassis.bus import Outgoing, Publisher, Record
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import Unit
 from services.chassis.store import Stale, Store
 from services.chassis.telemetry import stack_digest
@@ -67,8 +68,8 @@ Decide = Callable[[C, Input[I]], Iterable[Outgoing]]
 
 
 def read_event(record: Record) -> Event | None:
-    """Read a case event; the ticks that keep segments rolling are none."""
-    if record.key == TICK_KEY:
+    """Read a case event; the ticks that keep segments rolling are none, nor are removals."""
+    if record.key == TICK_KEY or is_removal(record.headers, record.value):
         return None
     return parse(record.headers, record.value)
 
@@ -107,7 +108,9 @@ async def work_through(
             continue
     else:
         raise Stale(f"documents kept changing through {_TRIES} attempts")
+    crash_point("batch.saved")
     await publisher.publish_all(to_publish, _PUBLISH_SECONDS)
+    crash_point("batch.published")
 
 
 async def _readable(
@@ -152,5 +155,6 @@ async def _decided(
                 inputs = inputs[:number] + inputs[number + 1 :]
                 break
         else:
+            crash_point("batch.decided")
             await unit.save()
             return inputs, to_publish

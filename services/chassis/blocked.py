@@ -57,6 +57,10 @@ class BlockedCases:
         """Return what blocks a case, the oldest first."""
         return sorted(self._by_case.get(case_no, ()), key=lambda block: (block.at, block.origin))
 
+    def count(self, service: str) -> int:
+        """Return how many letters of a service lie aside."""
+        return sum(block.service == service for block, _ in self._letters.values())
+
     def since(self) -> Mapping[str, datetime]:
         """Return the blocked cases, each with the time since when."""
         return {case_no: min(b.at for b in blocks) for case_no, blocks in self._by_case.items()}
@@ -65,8 +69,7 @@ class BlockedCases:
         """Set the metrics; return the letters that nobody has seen to for too long."""
         blocks = [block for block, _ in self._letters.values()]
         for service in SERVICES:
-            count = sum(block.service == service for block in blocks)
-            metrics.DEAD_LETTERS_ASIDE.labels(service).set(count)
+            metrics.DEAD_LETTERS_ASIDE.labels(service).set(self.count(service))
         oldest = min((block.at for block in blocks), default=now)
         metrics.OLDEST_DEAD_LETTER_SECONDS.set(max(0.0, (now - oldest).total_seconds()))
         return [block for block in blocks if now - block.at >= ALARM_AFTER]

@@ -12,6 +12,7 @@ from contracts.dead_letters import DeadLetter, Origin
 from services.chassis import metrics
 from services.chassis.bus import Outgoing, Publisher, Record
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.crash_points import crash_point
 from services.chassis.telemetry import stack_digest, traceparent
 
 LONGEST_PAYLOAD_BYTES = 384 * 1024
@@ -96,6 +97,7 @@ class DeadLetters:
             return
         letter = _letter(self._service, record, reason, error, self._clock.now())
         await self._publisher.publish_all([_outgoing(letter)])
+        crash_point("dead_letters.put")
         self._written.add(record.origin)
         metrics.DEAD_LETTERS.labels(self._service, record.topic).inc()
         log.error(

@@ -11,11 +11,13 @@ publication:
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from contracts.envelope import Event, decode
+from services.chassis.crash_points import crash_point
+from services.chassis.fence import Fence
 from services.chassis.kept import Foldable, Kept
 from services.chassis.store import (
     AlreadyThere,
@@ -28,11 +30,17 @@ from services.chassis.store import (
     insert_new,
 )
 
+REDACTED = "redacted"
+"""The field that says that a stored document holds redacted events alone; else it is missing."""
+_REDACTED_AT_ONCE = 100
+
 GRACE = timedelta(seconds=3)
 """How long the process that wrote an event has to publish it itself; then the relay does."""
 
 
 D = TypeVar("D", bound=Foldable)
+NoteErased = Callable[[Iterable[str]], Awaitable[None]]
+"""Notes durably that the person of some cases is erased (`erasure.ErasedCases.add`)."""
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 """Publishes case events and returns when all are acknowledged; raises if one is not."""
 
@@ -44,6 +52,10 @@ class Documents(Generic[D]):
     back. `next_due` gives the moment of the next deadline. One index on the moment at which
     somebody has to look at a document serves the sweeper and the relay: each index costs every
     write of every event.
+
+    Of a case in `erased` nothing personal leaves this class, whether or not the stored document is
+    redacted yet; a document that knows of its erasure itself (the case) need not stand there:
+    `note_erased` is told of it before it is stored, so that a crash does not leave it unredacted.
     """
 
     def __init__(
@@ -54,6 +66,9 @@ class Documents(Generic[D]):
         next_due: Callable[[D], datetime | None],
         facts: Callable[[D], Fields] | None = None,
         cached: int = 20_000,
+        erased: Container[str] = frozenset(),
+        fence: Fence | None = None,
+        note_erased: NoteErased | None = None,
     ) -> None:
         self.store = store
         self.collection: Collection = store.collection(name)
@@ -62,6 +77,9 @@ class Documents(Generic[D]):
         self._facts = facts or (lambda _document: {})
         self._cache: OrderedDict[str, Kept[D]] = OrderedDict()
         self._cached = cached
+        self._erased = erased
+        self.fence = fence
+        self.note_erased = note_erased
 
     async def prepare(self, *indexes: str) -> None:
         """Create the index that the relay and the sweeper need, and those of the named facts."""
@@ -71,15 +89,21 @@ class Documents(Generic[D]):
 
     def create(self, document_id: str, case_no: str) -> Kept[D]:
         """Return a new document; the store says at `save` if there is one already."""
-        return Kept(self._new(document_id, case_no), [], 0)
+        return Kept(self._new(document_id, case_no), [], 0, is_erased=case_no in self._erased)
 
     async def load(self, ids: Iterable[str]) -> dict[str, Kept[D]]:
-        """Read documents from the store; those that it does not hold are left out."""
-        wanted = list(ids)
+        """Read documents from the store; those that it does not hold are left out.
+
+        Raises DatabaseGone where they are missing because all is.
+        """
+        wanted = list(dict.fromkeys(ids))
         if not wanted:
             return {}
         where: Fields = {"_id": wanted[0]} if len(wanted) == 1 else {"_id": {"$in": wanted}}
-        return {kept.document.document_id: kept for kept in await self.find(where, len(wanted))}
+        found = {kept.document.document_id: kept for kept in await self.find(where, len(wanted))}
+        if len(found) < len(wanted) and self.fence is not None:
+            await self.fence.check()
+        return found
 
     async def find(self, where: Fields, limit: int) -> list[Kept[D]]:
         """Read the documents that match, at most `limit`, in no order."""
@@ -96,6 +120,9 @@ class Documents(Generic[D]):
         known: dict[str, Kept[D]] = {}
         for document_id in ids:
             kept = self._cache.get(document_id)
+            if kept is not None and kept.document.case_no in self._erased and not kept.is_erased:
+                del self._cache[document_id]  # read before the erasure
+                kept = None
             if kept is not None:
                 self._cache.move_to_end(document_id)
                 kept.is_remembered = True
@@ -104,10 +131,14 @@ class Documents(Generic[D]):
 
     async def check_still_stored(self, kept: Sequence[Kept[D]]) -> None:
         """Raise Stale if the store has another version of one of these documents."""
-        versions = {one.document.document_id: one.stored_seq for one in kept}
+        versions = {one.document.document_id: (one.stored_seq, one.is_redacted) for one in kept}
+        fields = {"version": 1, REDACTED: 1}
         async with self.store.answering():
-            cursor = self.collection.find({"_id": {"$in": list(versions)}}, {"version": 1})
-            stored = {row["_id"]: row["version"] for row in await cursor.to_list(len(versions))}
+            cursor = self.collection.find({"_id": {"$in": list(versions)}}, fields)
+            stored = {
+                row["_id"]: (row["version"], row.get(REDACTED, False))
+                for row in await cursor.to_list(len(versions))
+            }
         if stored != versions:
             raise Stale("a remembered document is behind the store")
 
@@ -131,15 +162,59 @@ class Documents(Generic[D]):
         for one in kept:
             self._cache.pop(one.document.document_id, None)
 
-    def _restored(self, fields: Fields) -> Kept[D]:
-        document = self._new(fields["_id"], fields["case_no"])
+    async def redact(self, where: Fields) -> list[Event]:
+        """Redact the stored documents that match, all of erased cases; return the redacted events
+        of those that were not, to be published by the caller.
+
+        Their versions stay, yet who read one before writes nothing to it any more (Stale). What
+        was redacted already is left alone. Raises StoreUnavailable.
+        """
+        redacted: list[Event] = []
+        while True:
+            async with self.store.answering():
+                waiting = {**where, REDACTED: {"$ne": True}}
+                found = await self.collection.find(waiting).limit(_REDACTED_AT_ONCE).to_list(None)
+            if not found:
+                return redacted
+            for fields in found:
+                kept = self._restored(fields, is_erased=True)
+                change = {
+                    "events": [_stored(event) for event in kept.events],
+                    REDACTED: True,
+                    "next_due": self.look_at(kept.document, fields["pending_since"]),
+                    **self._facts(kept.document),
+                }
+                try:
+                    async with self.store.answering():
+                        await compare_and_set(self.collection, [(_as_read(kept), {"$set": change})])
+                except Stale:
+                    continue  # it is found and read again
+                known = {stored["id"]: stored["data"] for stored in fields["events"]}
+                redacted += [event for event in kept.events if event.encoded != known[event.id]]
+
+    def _restored(self, fields: Fields, *, is_erased: bool = False) -> Kept[D]:
         events = [
             decode(stored["type"], stored["id"], stored["data"], stored.get("trace"))
             for stored in fields["events"]
         ]
+        document = self._folded(fields, events)
+        kept = Kept(
+            document,
+            events,
+            fields["published_through"],
+            is_redacted=fields.get(REDACTED, False),
+            is_erased=is_erased or fields["case_no"] in self._erased,
+        )
+        if kept.is_erased and not kept.is_redacted:
+            kept.events = [event if event.data.rev else event.redacted() for event in events]
+            kept.document = self._folded(fields, kept.events)
+        return kept
+
+    def _folded(self, fields: Fields, events: Iterable[Event]) -> D:
+        document = self._new(fields["_id"], fields["case_no"])
         for event in events:
             document.apply(event)
-        return Kept(document, events, fields["published_through"])
+        return document
 
     def insertion(self, kept: Kept[D], owed_by_offset: bool) -> Fields:
         """Return a new document as it is stored."""
@@ -148,13 +223,14 @@ class Documents(Generic[D]):
             "_id": document.document_id,
             "case_no": document.case_no,
             "events": [_stored(event) for event in kept.events],
+            **({REDACTED: True} if _holds_redacted_alone(kept) else {}),
             **self._changing(kept, owed_by_offset),
         }
 
     def update(self, kept: Kept[D], owed_by_offset: bool) -> tuple[Fields, Fields]:
         """Return the compare-and-set that appends the fresh events."""
         return (
-            {"_id": kept.document.document_id, "version": kept.stored_seq},
+            _as_read(kept),
             {
                 "$set": self._changing(kept, owed_by_offset),
                 "$push": {"events": {"$each": [_stored(event) for event in kept.fresh]}},
@@ -181,6 +257,19 @@ class Documents(Generic[D]):
             return due
         to_publish = pending_since + GRACE
         return min(due, to_publish) if due is not None else to_publish
+
+
+def _as_read(kept: Kept[Any]) -> Fields:
+    """Return the filter that finds a document if nobody has changed or redacted it since."""
+    return {
+        "_id": kept.document.document_id,
+        "version": kept.stored_seq,
+        REDACTED: True if kept.is_redacted else None,
+    }
+
+
+def _holds_redacted_alone(kept: Kept[Any]) -> bool:
+    return all(event.data.rev for event in kept.events)
 
 
 def _stored(event: Event) -> Fields:
@@ -212,11 +301,13 @@ class Unit:
         transaction, since what is new may follow from the change and must not stand without it.
 
         Raises Stale if one was changed or created by somebody else meanwhile: then read and
-        decide again (new documents that were inserted alone stay and are found by their causes).
+        decide again (new documents that were inserted alone stay and are found by their causes);
+        DatabaseGone where they may stand in an empty database in place of the lost one.
         """
         try:
             await self._check_unchanged()
-            await self._write()
+            await self._note_erased()
+            await self._write_inside_fences()
         except AlreadyThere as error:
             self.forget()
             raise Stale(str(error)) from None
@@ -227,8 +318,10 @@ class Unit:
             if kept.fresh:
                 if self._owed and kept.published_through == kept.stored_seq:
                     kept.published_through = kept.document.seq
+                if kept.is_new:
+                    kept.is_redacted = _holds_redacted_alone(kept)
                 kept.stored_seq = kept.document.seq
-            if self._owed:
+            if self._owed and (kept.is_redacted or not kept.is_erased):
                 documents.remember([kept])
             else:
                 documents.forget([kept])  # what the handler loop remembers is behind by now
@@ -237,6 +330,27 @@ class Unit:
         """Drop the unit's documents from the cache: they hold what was not stored."""
         for documents, kept in self._kept:
             documents.forget([kept])
+
+    async def _note_erased(self) -> None:
+        for documents, kept in self._kept:
+            if documents.note_erased and kept.fresh and kept.is_erased and not kept.is_redacted:
+                await documents.note_erased([kept.document.case_no])
+
+    async def _write_inside_fences(self) -> None:
+        """Write, and be sure that it was not into an empty database in place of the lost one: an
+        update finds that out by itself, an insert, and one that found its like, does not."""
+        written = [(documents, kept) for documents, kept in self._kept if kept.fresh]
+        for fence in _fences(documents for documents, _ in written):
+            await fence.require()
+        around_new = _fences(documents for documents, kept in written if kept.is_new)
+        try:
+            await self._write()
+        except AlreadyThere:
+            for fence in around_new:
+                await fence.check()
+            raise
+        for fence in around_new:
+            await fence.check()
 
     async def _check_unchanged(self) -> None:
         """What is written is compared as it is set; what is only remembered is compared here."""
@@ -264,9 +378,12 @@ class Unit:
         async def write(session: Session | None) -> None:
             for collection, rows in inserts.values():
                 await insert_new(self._store, collection, rows, session)
+                crash_point("unit.inserted")
             for collection, pairs in updates.values():
                 async with self._store.answering():
                     await compare_and_set(collection, pairs, session)
+            if session is not None:
+                crash_point("unit.written")
 
         changes = sum(len(pairs) for _, pairs in updates.values())
         if changes > 1 or (changes and inserts):
@@ -280,9 +397,16 @@ class Unit:
         Raises what `publish` raises; the events stay pending then, and the relay takes over.
         """
         waiting = [(d, k) for d, k in self._kept if k.unpublished]
+        crash_point("pending.saved")
         await publish([event for _, one in waiting for event in one.unpublished])
+        crash_point("pending.published")
         for documents in {id(d): d for d, _ in waiting}.values():
             await mark_all_published(documents, [k for d, k in waiting if d is documents])
+        crash_point("pending.marked")
+
+
+def _fences(kinds: Iterable[Documents[Any]]) -> set[Fence]:
+    return {documents.fence for documents in kinds if documents.fence is not None}
 
 
 async def mark_all_published(documents: Documents[D], kept: Sequence[Kept[D]]) -> None:

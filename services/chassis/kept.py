@@ -27,13 +27,29 @@ D = TypeVar("D", bound=Foldable)
 class Kept(Generic[D]):
     """A document with its events, as it was read or as it is about to be written."""
 
-    def __init__(self, document: D, events: list[Event], published_through: int) -> None:
+    def __init__(
+        self,
+        document: D,
+        events: list[Event],
+        published_through: int,
+        *,
+        is_redacted: bool = False,
+        is_erased: bool = False,
+    ) -> None:
         self.document = document
         self.events = events
         self.stored_seq = document.seq
         self.published_through = published_through
         self.is_remembered = False
         """Whether it comes from a cache, so that the store may hold a newer one."""
+        self.is_redacted = is_redacted
+        """Whether the stored document holds redacted events alone."""
+        self._is_erased = is_redacted or is_erased
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the case's person is erased: nothing personal is recorded any more."""
+        return self._is_erased or bool(getattr(self.document, "erased", False))
 
     @property
     def is_new(self) -> bool:
@@ -64,11 +80,15 @@ class Kept(Generic[D]):
         after: EventData | None = None,
         occurred_at: datetime | None = None,
         traceparent: str | None = None,
+        holds_nothing_personal: bool = False,
         **fields: Any,
     ) -> Event:
         """Append the event of a type that a cause has; it is stored with the next `save`.
 
-        `after` is the event that it answers: its Lamport clock is passed.
+        `after` is the event that it answers: its Lamport clock is passed. Of an erased case an
+        event is redacted from the start, so that there is nothing to redact later;
+        `holds_nothing_personal` says that its fields, personal as they may be elsewhere, are free
+        of it here and stay.
         """
         document = self.document
         ordinal = sum(event.type == data_type.type for event in self.of_cause(cause))
@@ -84,6 +104,16 @@ class Kept(Generic[D]):
         )
         id_ = event_id(document.case_no, document.document_id, data.type, cause, ordinal)
         event = Event.of(id_, data, traceparent)
+        if self.is_erased:
+            event = _free_of(event) if holds_nothing_personal else event.redacted()
         document.apply(event)
+        if self.is_erased and not event.data.rev:  # this very event is the erasure
+            event = event.redacted()
         self.events.append(event)
         return event
+
+
+def _free_of(event: Event) -> Event:
+    """Return an event that holds nothing personal as one that is redacted."""
+    data = event.data.model_copy(update={"rev": 1})
+    return Event.of(event.id, data, event.traceparent)

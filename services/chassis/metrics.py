@@ -66,6 +66,12 @@ WHOLE_TOPIC_FAILURES = Counter(
     "Records of a topic read whole that could not be applied.",
     ["topic"],
 )
+ERASURES_WAITING = Gauge(
+    # Each case is counted till its second pass, half a minute after the first; then 0 again.
+    "jieyou_erasures_waiting",
+    "Erased cases whose copies in this service are still to be redacted or looked at again.",
+    ["service"],
+)
 HTTP_SECONDS = Histogram(
     # By route, never by path: paths carry case numbers.
     "jieyou_http_seconds",

@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from services.chassis import crash_points
 from services.chassis.alarms import Alarms
 from services.chassis.http import Health
 from services.chassis.settings import PREFIX, ServiceSettings, refuse
@@ -146,6 +147,8 @@ async def _serve(
     stop.listen_for_signals()
     host, port = listener.getsockname()[:2]
     log.info("service starts", host=host, port=port, pid=os.getpid())
+    if armed := crash_points.armed():
+        log.critical("kills itself at a crash point, for tests only", setting=armed, alarm=True)
     watch = asyncio.create_task(_watch(health, background, stop))
     alarming = asyncio.create_task(alarms.run())
     try:

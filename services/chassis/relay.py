@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import GRACE, Documents, Publish, mark_published
 
 log = structlog.get_logger()
@@ -25,6 +26,7 @@ async def relay_once(documents: Documents[Any], publish: Publish, clock: Clock) 
     waiting = await documents.find(overdue, BATCH)
     for kept in waiting:
         await publish(kept.unpublished)
+        crash_point("relay.published")
         await mark_published(documents, kept)
     return len(waiting)
 

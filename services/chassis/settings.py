@@ -17,6 +17,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from services.chassis import crash_points
+
 PREFIX = "JIEYOU_"
 _EXIT_CODE = 2
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
@@ -135,7 +137,10 @@ SettingsType = TypeVar("SettingsType", bound=ServiceSettings)
 def load(kind: type[SettingsType]) -> SettingsType:
     """Read the settings, or say in one line on standard error what is wrong and end with code 2."""
     try:
+        crash_points.arm()
         return kind()
+    except crash_points.UnknownPoint as error:
+        refuse(str(error))
     except ValidationError as error:
         refuse(_one_line(kind, error))
     except SettingsError as error:

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -80,6 +81,12 @@ class Store:
         """Return a collection of this service."""
         return self._database[name]
 
+    def beside(self, database: str) -> "Store":
+        """Return another database of this service, over the same connections: closed together."""
+        other = copy(self)
+        other._database = self._client[database]  # noqa: SLF001 -- its own
+        return other
+
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the store answers."""
         async with self.answering():
@@ -96,6 +103,13 @@ class Store:
         """Remove this service's database whole (recovery and tests)."""
         async with self.answering():
             await self._client.drop_database(self._database.name)
+
+    async def drop_collections(self, but: str) -> None:
+        """Remove all collections but one (recovery)."""
+        async with self.answering():
+            for name in await self._database.list_collection_names():
+                if name != but:
+                    await self._database.drop_collection(name)
 
     def close(self) -> None:
         """Close all connections."""
@@ -198,6 +212,19 @@ async def compare_and_set(
         matched = bulk.matched_count
     if matched != len(updates):
         raise Stale(f"{len(updates) - matched} of {len(updates)} documents have changed")
+
+
+async def change_all(store: Store, collection: Collection, where: Fields, change: Fields) -> None:
+    """Apply a change to all documents that match, in one transaction.
+
+    Never by a plain `update_many`: the local store waits inside it for whoever holds one of the
+    documents, and holds the collection meanwhile, so that the other never ends, and nothing does.
+    """
+
+    async def write(session: Session) -> None:
+        await collection.update_many(where, change, session=session)
+
+    await store.in_transaction(write)
 
 
 async def store_trouble(store: Store) -> str | None:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import Documents, Publish, Unit
 from services.chassis.due import Due, Fire, HasDeadlines, moments, next_due
 from services.chassis.kept import Kept
@@ -74,6 +75,7 @@ async def _fire_all(
             if kept.document.seq == before:
                 raise RuntimeError(f"deadline {coming[0].deadline.name} fired without an event")
     unit.add(documents, *due)
+    crash_point("sweep.decided")
     await unit.save()
     await unit.publish_pending(publish)
 

@@ -2,9 +2,12 @@
 
 It rolls quiet segments, so that compaction gets at what was redacted, and tells readers how
 current they are where nothing else is written. One fixed key: compaction keeps the last alone.
+Topics of documents (feeds, dead letters) need the first of this alone, and get a null value now
+and then.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
@@ -17,6 +20,7 @@ from services.chassis.clock import Clock
 log = structlog.get_logger()
 
 EVERY_SECONDS = 60.0
+ROLL_EVERY_SECONDS = 900.0
 
 
 class Publishes(Protocol):
@@ -45,3 +49,23 @@ async def tick(
         except BusUnavailable as error:
             log.warning("tick left out", topic=topic, reason=str(error))
         await asyncio.sleep(every_seconds)
+
+
+async def roll(
+    publisher: Publishes, topics: Mapping[str, int], every_seconds: float = ROLL_EVERY_SECONDS
+) -> None:
+    """Write a null value under the tick's key to each partition of topics of documents, for ever.
+
+    `topics` gives their numbers of partitions. Nobody has such a key, so nothing is taken off.
+    """
+    ticks = [
+        Outgoing(topic, TICK_KEY, None, partition=number)
+        for topic, partitions in topics.items()
+        for number in range(partitions)
+    ]
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            await publisher.publish_all(ticks)
+        except BusUnavailable as error:
+            log.warning("tick left out", topics=sorted(topics), reason=str(error))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import structlog
 from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.danger import DangerMatcher
 from contracts.envelope import Event
 from contracts.profile import Profile, ProfileError, load_profile
-from contracts.topics import REQUESTS
+from contracts.topics import REQUESTS, TRIAGE, dead_letters
 from services.chassis.batches import outgoing
 from services.chassis.bus import (
     Publisher,
@@ -21,15 +22,18 @@ from services.chassis.bus import (
     make_broker,
     start_when_available,
     stop_within,
+    subscribe_batch,
 )
 from services.chassis.clock import Clock, StoreClock, SystemClock
+from services.chassis.dead_letters import DeadLetters
+from services.chassis.erasure import ErasedCases, Eraser
 from services.chassis.http import Health, Problem, make_app
 from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
 from services.chassis.settings import PREFIX, load, refuse
 from services.chassis.store import Store, StoreUnavailable
-from services.chassis.ticker import tick
-from services.intake import api, catalogue, metrics
+from services.chassis.ticker import roll, tick
+from services.intake import api, catalogue, erasing, metrics
 from services.intake.guards import ChannelGuard, CodeGuard
 from services.intake.handlers import Ports
 from services.intake.ledger import Breaker, Ledger
@@ -37,6 +41,7 @@ from services.intake.settings import IntakeSettings
 from services.intake.spool import Caretaker, drain
 from services.intake.store import Records, Runs
 
+GROUP = "intake"
 # Longer than a round of the drain, so that it and not a citizen asks whether the bus is back.
 _BUS_PAUSE_SECONDS = 3.0
 _STORE_PAUSE_SECONDS = 1.0
@@ -63,10 +68,13 @@ def make_intake(
     keys: KeyFile,
     *,
     database: str = "jieyou_intake",
+    group: str = GROUP,
     clock: Clock | None = None,
 ) -> Intake:
     """Wire the service; nothing is connected before the application's lifespan begins."""
     broker = make_broker(settings)
+    # A connection of its own: a group that has no coordinator must not keep requests waiting.
+    listening = make_broker(settings)
     publisher = Publisher(broker, settings.publish_timeout_seconds)
     url = settings.mongo_url.get_secret_value()
     store = Store(url, database, settings.store_timeout_seconds)
@@ -74,9 +82,11 @@ def make_intake(
     patient_store = Store(url, database, _PATIENT_SECONDS)
     records, runs = Records(store), Runs(store)
     store_clock = StoreClock(store.time)
+    erased = ErasedCases(patient_store)
 
     async def publish(events: Sequence[Event]) -> None:
-        await publisher.publish_all([outgoing(event) for event in events])
+        told = erasing.without_erased(events, erased)
+        await publisher.publish_all([outgoing(event) for event in told])
 
     ports = Ports(
         records=records,
@@ -87,13 +97,33 @@ def make_intake(
         clock=clock or store_clock,
         spool_limit=settings.spool_limit,
         spool_limit_seconds=settings.spool_limit_minutes * 60,
+        erased=erased,
     )
-    caretaker = Caretaker(ports, Records(patient_store), runs, settings.instance)
+    patient_records = Records(patient_store)
+    caretaker = Caretaker(ports, patient_records, runs, settings.instance)
+    letters = DeadLetters(publisher, "intake")
+    listener = erasing.Listener(erased, letters)
+    consumer = subscribe_batch(
+        listening, TRIAGE, group_id=group, handler=listener.handle, dead_letters=letters
+    )
+    eraser = Eraser(
+        "intake",
+        erased,
+        patient_records.redact,
+        topic=REQUESTS,
+        kafka_url=settings.kafka_url,
+        publisher=publisher,
+    )
     background = Background()
 
     async def connect_bus() -> None:
         await start_when_available(broker, settings, publishes_to=[REQUESTS])
         background.start("ticks", lambda: tick(publisher, REQUESTS, SystemClock()))
+        background.start("rolling", lambda: roll(publisher, {dead_letters("intake"): 1}))
+
+    async def listen() -> None:
+        await start_when_available(listening, settings, [dead_letters("intake")])
+        background.start("consumer watch", consumer.watch)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,15 +134,39 @@ def make_intake(
         background.start("look after", caretaker.keep_looking)
         background.start("spool", lambda: drain(ports))
         background.start("clock", store_clock.keep_measured)
+        background.start("erased cases", lambda: erasing.keep_known(erased))
+        background.start("eraser", eraser.run)
+        background.start("listen", listen, once=True)
         try:
             yield
         finally:
             await background.stop()
-            await stop_within(broker, _BUS_STOP_SECONDS)
+            await asyncio.gather(
+                stop_within(listening, _BUS_STOP_SECONDS), stop_within(broker, _BUS_STOP_SECONDS)
+            )
             await caretaker.stop()
             store.close()
             patient_store.close()
 
+    health = _health(broker, store, ports)
+    health.must_live("consumer", consumer.trouble)
+    app = make_app(
+        "解忧 · 求助受理",
+        lifespan,
+        health=health,
+        keys=keys,
+        body_limit_bytes=settings.body_limit_bytes,
+    )
+    app.exception_handler(Problem)(_counted)
+    matcher = DangerMatcher(profile)
+    matcher.find("您好")  # loads its dictionaries now and not at the first request
+    desk = api.Desk(settings, profile, matcher, ports, CodeGuard(settings.code_key), ChannelGuard())
+    app.include_router(api.routes(desk))
+    app.include_router(catalogue.routes(profile))
+    return Intake(app, health, background, ports)
+
+
+def _health(broker: KafkaBroker, store: Store, ports: Ports) -> Health:
     async def store_trouble() -> str | None:
         try:
             await store.ping()
@@ -136,20 +190,7 @@ def make_intake(
     health = Health()
     health.must_be_ready("accepting", trouble)
     health.shows("spool", spooled)
-    app = make_app(
-        "解忧 · 求助受理",
-        lifespan,
-        health=health,
-        keys=keys,
-        body_limit_bytes=settings.body_limit_bytes,
-    )
-    app.exception_handler(Problem)(_counted)
-    matcher = DangerMatcher(profile)
-    matcher.find("您好")  # loads its dictionaries now and not at the first request
-    desk = api.Desk(settings, profile, matcher, ports, CodeGuard(settings.code_key), ChannelGuard())
-    app.include_router(api.routes(desk))
-    app.include_router(catalogue.routes(profile))
-    return Intake(app, health, background, ports)
+    return health
 
 
 async def _counted(_: Request, problem: Problem) -> Response:

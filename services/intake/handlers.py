@@ -4,7 +4,7 @@ Either of bus and store can be away. Without the bus the record waits in the spo
 store the log alone has it, and triage says which of two bodies under one key counts.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -14,9 +14,11 @@ import structlog
 from contracts.envelope import Event
 from services.chassis.bus import BusUnavailable
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.http import Problem, Unavailable
 from services.chassis.store import AlreadyThere, StoreUnavailable
 from services.intake import metrics
+from services.intake.erasing import may_say
 from services.intake.ledger import Breaker, Ledger
 from services.intake.store import Kept
 
@@ -58,7 +60,8 @@ class Accepted:
 
 @dataclass(slots=True)
 class Ports:
-    """What accepting needs. `elsewhere` is how many records wait in other processes' spools."""
+    """What accepting needs. `elsewhere` is how many records wait in other processes' spools.
+    `publish` lets nothing personal of an erased case through."""
 
     records: KeepsRecords
     publish: Publish
@@ -68,6 +71,7 @@ class Ports:
     clock: Clock
     spool_limit: int
     spool_limit_seconds: float = 3_600.0
+    erased: Container[str] = frozenset()
     elsewhere: int = 0
     is_registered: bool = False
 
@@ -98,6 +102,14 @@ class KeyReused(Problem):
     title: ClassVar[str] = "这个 Idempotency-Key 已用于另一份内容"
 
 
+class Gone(Problem):
+    """The case is erased; nothing is said about it any more."""
+
+    status: ClassVar[int] = 410
+    slug: ClassVar[str] = "erased"
+    title: ClassVar[str] = "这份求助的个人信息已清除"
+
+
 def nothing_takes_it() -> Unavailable:
     """Neither bus nor store can take it now."""
     return Unavailable(
@@ -109,21 +121,28 @@ def nothing_takes_it() -> Unavailable:
 async def accept(record: Kept, ports: Ports) -> Accepted:
     """Take a record in; returning means that it will not be lost.
 
-    Raises KeyReused, and Unavailable when nothing can take it or the spool is full.
+    Of an erased case a repetition is answered as before, and nothing new is taken in but the wish
+    to erase it. Raises KeyReused, Gone, and Unavailable when nothing can take it or the spool is
+    full.
     """
+    if record.event.data.case_no in ports.erased and not may_say(record.event):
+        return await _repeated(record, ports, Gone("需要帮助请换一个新的键，另行提交求助。"))
     if not ports.bus.is_closed and ports.spool_is_full:
         raise nothing_takes_it()
     ledger, seq = ports.ledger, ports.ledger.begin()
     may_stand_unpublished = True
     try:
+        crash_point("intake.numbered")
         recorded = await _recorded(record, seq, ports)
         may_stand_unpublished = recorded is not False
+        crash_point("intake.stored")
         if await _published(record.event, ports):
             may_stand_unpublished = False
+            crash_point("intake.published")
             return Accepted(record.event, Way.BUS if recorded else Way.BUS_ALONE)
     except AlreadyThere:
         may_stand_unpublished = False
-        return await _repeated(record, ports)
+        return await _repeated(record, ports, nothing_takes_it())
     finally:
         # Also when the call was cancelled: what may stand in the store is looked for later.
         if may_stand_unpublished:
@@ -132,6 +151,7 @@ async def accept(record: Kept, ports: Ports) -> Accepted:
             ledger.done(seq)
     if not recorded:
         raise nothing_takes_it()
+    crash_point("intake.spooled")
     return Accepted(record.event, Way.SPOOL)
 
 
@@ -164,8 +184,9 @@ async def _published(event: Event, ports: Ports) -> bool:
     return True
 
 
-async def _repeated(record: Kept, ports: Ports) -> Accepted:
+async def _repeated(record: Kept, ports: Ports, unknown: Problem) -> Accepted:
     """Publish the stored bytes once more: whoever recorded them may have died before it could.
+    Raises `unknown` if the key has no record.
 
     If the bus does not answer that is no matter, the record waits in somebody's spool or is on the
     bus already.
@@ -175,9 +196,10 @@ async def _repeated(record: Kept, ports: Ports) -> Accepted:
     except StoreUnavailable:
         raise nothing_takes_it() from None
     if not stored:
-        raise nothing_takes_it()
+        raise unknown
     if stored[0].digest != record.digest:
         raise KeyReused("重发同一请求时内容须一字不差；新的内容请换一个新的键。")
+    crash_point("intake.repeated")
     await _published(stored[0].event, ports)
     return Accepted(stored[0].event, Way.REPEAT)
 

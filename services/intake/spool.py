@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.chassis.bus import BusUnavailable
+from services.chassis.crash_points import crash_point
 from services.chassis.store import Stale, StoreUnavailable
 from services.chassis.telemetry import error_fields
 from services.intake import metrics
@@ -43,8 +44,10 @@ async def drain_once(ports: Ports) -> int:
             ports.bus.failed()
             raise
         ports.bus.succeeded()
+    crash_point("intake.drained")
     # One that is not in the store was never accepted: its insert failed, the caller knows.
     ports.ledger.done(*oldest)
+    crash_point("intake.drain_noted")
     metrics.SPOOL_PUBLISHED.labels("own").inc(len(kept))
     return len(oldest)
 
@@ -85,6 +88,7 @@ class Caretaker:
         )
         try:
             await self._runs.beat(run)
+            crash_point("intake.progress_written")
             if not self._ports.is_registered:
                 await self._records.prepare()
                 self._ports.is_registered = True
@@ -134,6 +138,7 @@ class Caretaker:
             await self._runs.take_over(run, self._instance, self._ports.clock.now())
         except Stale:
             return
+        crash_point("intake.run_claimed")
         left = await self._records.of_run(run.id, run.published_through)
         log.info("taking over", count=len(left))
         while left:
@@ -144,9 +149,11 @@ class Caretaker:
     async def _publish(self, run: Run, chunk: Sequence[tuple[int, str]], still: int) -> None:
         kept = await self._records.find([id_ for _, id_ in chunk])
         await self._ports.publish([record.event for record in kept])
+        crash_point("intake.run_published")
         metrics.SPOOL_PUBLISHED.labels("orphan").inc(len(kept))
         now = self._ports.clock.now()
         await self._runs.beat(Run(run.id, self._instance, chunk[-1][0] + 1, still, now))
+        crash_point("intake.run_progress_written")
 
     async def stop(self) -> None:
         """Write the last word of this process; another one takes what still waits."""

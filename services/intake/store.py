@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.envelope import Event, decode
+from services.chassis.documents import REDACTED
 from services.chassis.store import (
     AlreadyThere,
     Fields,
@@ -88,6 +89,26 @@ class Records:
         async with self._store.answering():
             found = self._collection.find({"_id": {"$in": list(ids)}})
             return [Kept.of(fields) for fields in await found.to_list(None)]
+
+    async def redact(self, case_no: str) -> int:
+        """Redact the records of a case, its later words' too; return how many held a person.
+
+        Digest and event id stay. Raises StoreUnavailable.
+        """
+        later = {"$gt": f"{case_no}/", "$lt": f"{case_no}0"}  # "0" follows "/"
+        redacted = 0
+        async with self._store.answering():
+            for where in ({"_id": case_no}, {"_id": later}):
+                for fields in await self._collection.find(where).to_list(None):
+                    if fields.get(REDACTED):
+                        continue
+                    event = Kept.of(fields).event
+                    if not event.data.rev:
+                        event = event.redacted()
+                        redacted += 1
+                    change = {"$set": {"encoded": event.encoded, REDACTED: True}}
+                    await self._collection.update_one({"_id": fields["_id"]}, change)
+        return redacted
 
     async def of_run(self, run: str, from_seq: int) -> list[tuple[int, str]]:
         """Return (seq, id) of a run's records from a number on, in order.

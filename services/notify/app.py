@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.profile import Profile, ProfileError, load_profile
-from contracts.topics import HANDLING, TRIAGE, dead_letters, feed, replies
+from contracts.topics import FEED_PARTITIONS, HANDLING, TRIAGE, dead_letters, feed, replies
 from services.chassis.bus import (
     Consumer,
     Publisher,
     bus_trouble,
+    has_worked_before,
     make_broker,
     start_when_available,
     stop_within,
@@ -26,6 +28,8 @@ from services.chassis.bus import (
 )
 from services.chassis.clock import StoreClock, SystemClock
 from services.chassis.documents import Documents
+from services.chassis.erasure import SECOND_PASS_AFTER, Eraser
+from services.chassis.fence import Fence
 from services.chassis.http import Health, Unavailable, make_app
 from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
@@ -33,12 +37,13 @@ from services.chassis.relay import relay
 from services.chassis.settings import PREFIX, load, refuse
 from services.chassis.store import Store, StoreUnavailable
 from services.chassis.sweeper import TrustedClock, sweep
-from services.chassis.ticker import tick
+from services.chassis.ticker import roll, tick
 from services.notify.api import Api
 from services.notify.aside import AsideByOrigin
 from services.notify.commands import Commands
 from services.notify.departments import Departments
 from services.notify.domain.handoffs import fire
+from services.notify.erasing import Copies
 from services.notify.handlers import Handler
 from services.notify.loading import Loading
 from services.notify.outcomes import Outcomes, RetryRule
@@ -77,13 +82,15 @@ def make_notify(
     database: str = DATABASE,
     group: str = GROUP,
     clock: TrustedClock | None = None,
+    second_erasure_after: timedelta = SECOND_PASS_AFTER,
 ) -> Notify:
     """Wire the service; nothing is connected before the application's lifespan begins.
 
     `clock` is the store's unless a story or a test brings its own.
     """
     store = Store(settings.mongo_url.get_secret_value(), database)
-    documents = NotifyStore(store, timedelta(seconds=settings.lease_seconds))
+    fence = Fence(store, "notify")
+    documents = NotifyStore(store, timedelta(seconds=settings.lease_seconds), fence=fence)
     store_clock = StoreClock(store.time)
     clock = clock or store_clock
     broker = make_broker(settings)
@@ -105,11 +112,24 @@ def make_notify(
     consumer = subscribe_batch(
         broker, *topics, group_id=group, handler=handler.handle, dead_letters=aside
     )
+    copies = Copies(place, publisher)
+    eraser = Eraser(
+        "notify",
+        documents.erased,
+        copies.redact,
+        topic=HANDLING,
+        kafka_url=settings.kafka_url,
+        publisher=publisher,
+        mentions=copies.handoff_ids,
+        second_after=second_erasure_after,
+    )
     background = Background()
 
     async def start() -> None:
         """Take the work up once the indexes stand and the bus is there."""
         await _prepared(documents)
+        await fence.opened(partial(has_worked_before, settings, group, HANDLING))
+        background.start("fence", fence.watch)
         feeds = [feed(code) for code in departments.codes if departments.takes_feed(code)]
         await start_when_available(broker, settings, [HANDLING, dead_letters("notify"), *feeds])
         kinds: list[Documents[Any]] = [documents.handoffs, documents.deliveries]
@@ -118,8 +138,12 @@ def make_notify(
             "sweeper", lambda: sweep(documents.handoffs, fire, publish.from_store, clock)
         )
         background.start("ticks", lambda: tick(publisher, HANDLING, SystemClock()))
+        quiet = {dead_letters("notify"): 1, **dict.fromkeys(feeds, FEED_PARTITIONS)}
+        background.start("rolling", lambda: roll(publisher, quiet))
         background.start("sender", sender.run)
         background.start("outcomes", sender.settle)
+        background.start("erased cases", documents.erased.keep_fresh)
+        background.start("eraser", eraser.run)
         background.start("consumer watch", consumer.watch)
 
     @asynccontextmanager
@@ -135,6 +159,7 @@ def make_notify(
             store.close()
 
     health = _health(broker, consumer, store)
+    health.must_be_ready("database", fence.trouble)
     limit = settings.body_limit_bytes
     app = make_app("Jieyou notify", lifespan, health=health, keys=keys, body_limit_bytes=limit)
     app.exception_handler(StoreUnavailable)(_store_unavailable)

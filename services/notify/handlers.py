@@ -61,6 +61,9 @@ def decide(work: Work, one: Input[Read]) -> list[Outgoing]:
     """Record what an input means, and return what is to be published. Raises Undecidable."""
     if isinstance(one.read, DepartmentReply):
         return take_reply(work, one.read, came_late=True)
+    is_erasure = isinstance(one.read.data, t.CaseErased)
+    if one.read.data.rev and not is_erasure and work.knows(one.read):
+        return []  # only its words went
     return _on_event(work, one.read)
 
 
@@ -109,9 +112,8 @@ def _on_event(work: Work, event: Event) -> list[Outgoing]:
             published += work.on(
                 kept, because.cause, lambda k: handoffs.extend(because, k, granted, due_at)
             )
-        case t.CaseErased(case_no=case_no):
-            own = [d for d in work.deliveries.values() if d.document.case_no == case_no]
-            published += work.cancel_all(because, own)
+        case t.CaseErased():
+            published += work.erase(event)
     if isinstance(event.data, t.CaseEvent):
         for handoff_id in event.data.ends:
             published += _take_back(

@@ -32,10 +32,10 @@ Read = Event | DepartmentReply
 
 
 def read(record: Record) -> Read | None:
-    """Read a record. What was redacted says nothing new. Raises ContractError."""
+    """Read a record. What was redacted says nothing new, unless it was so from the start: the
+    documents tell. Raises ContractError."""
     if record.topic == TRIAGE:
-        event = read_event(record)
-        return event if event is not None and event.data.rev == 0 else None
+        return read_event(record)
     if record.value is None:
         raise ContractError("value", "is null")
     try:
@@ -64,16 +64,25 @@ class Loading:
         documents = self._place.documents
         work = Work(self._place, unit, self._clock.now())
         read_inputs = [one.read for one in inputs]
+        erasures = set(_erased_by(read_inputs))
+        await documents.erased.add(erasures)
         created = {
             one.data.handoff_id
             for one in read_inputs
             if isinstance(one, Event) and isinstance(one.data, t.HandoffOrdered)
         }
+        known = {
+            one.data.handoff_id
+            for one in read_inputs
+            if isinstance(one, Event) and isinstance(one.data, t.HandoffOrdered) and one.data.rev
+        }
         named = {handoff_id for one in read_inputs for handoff_id in _named(one)}
         if unit.attempt == 1:
-            found = await documents.handoffs.cached(named - created)
+            found = await documents.handoffs.cached(named - created | known)
         else:
             found = await documents.handoffs.load(named | created)
+        for one in await documents.handoffs_of(erasures):
+            found.setdefault(one.document.document_id, one)
         work.take_handoffs(found.values())
         if unit.attempt > 1:
             cases = {_case_of(one, found) for one in read_inputs}
@@ -84,20 +93,22 @@ class Loading:
         return work
 
     async def _load_cancellable(self, work: Work, inputs: Sequence[Read]) -> None:
-        """Read what recalls, ends, replies and erasures may find still to be posted."""
+        """Read what recalls, ends and replies may find still to be posted, and all that was ever
+        to be told of an erased case: whether it was shows there alone."""
         departments = self._place.departments
         cases = {
             kept.document.case_no
             for kept in work.handoffs.values()
             if not departments.takes_feed(kept.document.department)
         }
-        cases |= {
+        documents = self._place.documents
+        erased = {
             one.data.case_no
             for one in inputs
-            if isinstance(one, Event) and isinstance(one.data, t.CaseErased)
+            if isinstance(one, Event) and one.data.case_no in documents.erased
         }
-        waiting = await self._place.documents.deliveries_of(cases, only_planned=True)
-        work.take_deliveries(waiting)
+        work.take_deliveries(await documents.deliveries_of(cases - erased, only_planned=True))
+        work.take_deliveries(await documents.deliveries_of(erased))
 
     async def _load_channels(self, work: Work, inputs: Sequence[Read]) -> None:
         """Find the channel of each case that is to be told something: its key signs."""
@@ -115,6 +126,12 @@ class Loading:
         work.channels = {one: self._channels[one] for one in asked & self._channels.keys()}
         while len(self._channels) > _CHANNELS_KEPT:
             self._channels.pop(next(iter(self._channels)))
+
+
+def _erased_by(inputs: Sequence[Read]) -> Iterator[str]:
+    for one in inputs:
+        if isinstance(one, Event) and isinstance(one.data, t.CaseErased):
+            yield one.data.case_no
 
 
 def _ended(event: Event) -> Iterator[str]:

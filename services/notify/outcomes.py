@@ -13,6 +13,7 @@ from contracts.lifecycle import DeliveryDocument, HandoffDocument
 from services.chassis.backoff import backoff_seconds
 from services.chassis.bus import BusUnavailable
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import Publish, Unit
 from services.chassis.kept import Kept
 from services.chassis.store import Stale
@@ -23,7 +24,7 @@ from services.notify.domain.because import Because
 from services.notify.domain.deliveries import attempt_cause, settle
 from services.notify.domain.feed import notice_of
 from services.notify.store import PLANNED, NotifyStore, real_time
-from services.notify.work import ORDERED, Place, Work
+from services.notify.work import ORDERED, Place, Work, erasure_id
 
 log = structlog.get_logger()
 
@@ -106,6 +107,7 @@ class Outcomes:
             if again_at is not None:
                 failure = one.attempted.failure or ""
                 await self._documents.retry_later(kept, one.attempt, failure, again_at)
+                crash_point("delivery.put_off")
                 return again_at
             try:
                 await self._end(kept, one)
@@ -168,13 +170,24 @@ class Outcomes:
         if one.attempted.failure is not None:
             handoffs.undeliverable(because, kept, one.attempted.failure.value)
             return
-        handoffs.sent(because, kept, "http", one.attempted.receipt)
+        sent = handoffs.sent(because, kept, "http", one.attempted.receipt)
+        if sent is not None and kept.is_erased:
+            await self._post_erasure(work, kept, sent)
         last_notice = _last_notice(kept)
-        if last_notice is not None and delivery.target is not None:
+        target = delivery.target or one.kept.document.target  # the stored one may be redacted
+        if last_notice is not None and target is not None:
             step = notice_of(last_notice) or ""
-            notice_id = delivery_id(kept.document.case_no, last_notice.id, delivery.target)
+            notice_id = delivery_id(kept.document.case_no, last_notice.id, target)
             work.take_deliveries((await self._documents.deliveries.load([notice_id])).values())
-            work.post_news(kept, last_notice, step, delivery.target)
+            work.post_news(kept, last_notice, step, target)
+
+    async def _post_erasure(self, work: Work, kept: Kept[HandoffDocument], sent: Event) -> None:
+        """The order was in flight while its case was erased: its receiver deletes it again."""
+        url = work.place.departments.url(kept.document.department)
+        if url is not None:
+            known = await self._documents.deliveries.load([erasure_id(kept.document, url)])
+            work.take_deliveries(known.values())
+            work.post_erasure(kept, sent)
 
     async def _publish_pending(self, unit: Unit) -> None:
         """What the bus does not take now, the relay publishes later."""

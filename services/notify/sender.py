@@ -18,6 +18,7 @@ import structlog
 from contracts.lifecycle import DeliveryDocument
 from contracts.profile import Profile
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.kept import Kept
 from services.chassis.telemetry import error_fields
 from services.notify import metrics
@@ -129,6 +130,8 @@ class Sender:
             return 0
         token = f"{self._instance}/{secrets.token_hex(6)}"
         found = await self._documents.lease_due(token, limit, self._lanes.busy_hosts)
+        if found:
+            crash_point("delivery.leased")
         for leased in found:
             self._lanes.add(leased.kept, leased.attempts)
         return len(found)
@@ -178,6 +181,7 @@ class Sender:
                 attempted = Attempted(Failure.RECEIVER_UNKNOWN)
             else:
                 attempted = await self._poster.post(message)
+                crash_point("delivery.posted")
         metrics.POST_SECONDS.labels(delivery.purpose).observe(time.monotonic() - began)
         metrics.ATTEMPTS.labels(delivery.purpose, attempted.failure or "none").inc()
         self._lanes.answered(one)

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 from contracts.lifecycle import DeliveryDocument, HandoffDocument
 from services.chassis.documents import Documents
 from services.chassis.due import next_due
+from services.chassis.erasure import ErasedCases
+from services.chassis.fence import Fence
 from services.chassis.kept import Kept
-from services.chassis.store import Fields, Store
+from services.chassis.store import Fields, Store, change_all
 
 PLANNED = "planned"
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -86,21 +88,40 @@ class NotifyStore:
     """
 
     def __init__(
-        self, store: Store, lease: timedelta, now: Callable[[], datetime] = real_time
+        self,
+        store: Store,
+        lease: timedelta,
+        now: Callable[[], datetime] = real_time,
+        fence: Fence | None = None,
     ) -> None:
         self.store = store
         self._lease = lease
         self._now = now
+        self.erased = ErasedCases(store)
         self.handoffs: Documents[HandoffDocument] = Documents(
-            store, "handoffs", HandoffDocument, next_due, _handoff_facts
+            store,
+            "handoffs",
+            HandoffDocument,
+            next_due,
+            _handoff_facts,
+            erased=self.erased,
+            fence=fence,
         )
         self.deliveries: Documents[DeliveryDocument] = Documents(
-            store, "deliveries", DeliveryDocument, self._send_at, _delivery_facts, cached=0
+            store,
+            "deliveries",
+            DeliveryDocument,
+            self._send_at,
+            _delivery_facts,
+            cached=0,
+            erased=self.erased,
+            fence=fence,
         )
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self.handoffs.prepare("open_of")
+        await self.erased.prepare()
+        await self.handoffs.prepare("open_of", "case_no")
         await self.deliveries.prepare("lane", "handoff_id", "case_no")
 
     def _send_at(self, delivery: DeliveryDocument) -> datetime | None:
@@ -110,16 +131,25 @@ class NotifyStore:
         """Return a department's open hand-offs, at most `limit`."""
         return await self.handoffs.find({"open_of": department}, limit)
 
+    async def handoffs_of(self, case_nos: Iterable[str]) -> list[Kept[HandoffDocument]]:
+        """Return the hand-offs of some cases."""
+        wanted = sorted(set(case_nos))
+        if not wanted:
+            return []
+        where: Fields = {"case_no": {"$in": wanted}}
+        return await self.handoffs.find(where, _MOST_OF_A_CASE * len(wanted))
+
     async def deliveries_of(
         self, case_nos: Iterable[str], *, only_planned: bool = False
     ) -> list[Kept[DeliveryDocument]]:
-        """Return the deliveries of some cases."""
+        """Return the deliveries of some cases; `only_planned`: those that wait, and those that
+        were cancelled, since a cause that comes again finds there what it cancelled."""
         wanted = sorted(set(case_nos))
         if not wanted:
             return []
         where: Fields = {"case_no": {"$in": wanted}}
         if only_planned:
-            where["state"] = PLANNED
+            where["state"] = {"$in": [PLANNED, "cancelled"]}
         return await self.deliveries.find(where, _MOST_OF_A_CASE * len(wanted))
 
     async def channels_of(self, case_nos: Iterable[str]) -> dict[str, str]:
@@ -148,11 +178,11 @@ class NotifyStore:
             found = await collection.find(due, {"_id": 1}).limit(limit).to_list(limit)
             if not found:
                 return []
-            ids = {"_id": {"$in": [one["_id"] for one in found]}}
-            await collection.update_many(
-                {**ids, "next_due": {"$lte": now}},
-                {"$set": {"next_due": now + self._lease, "leased_by": token}},
-            )
+        ids: Fields = {"_id": {"$in": [one["_id"] for one in found]}}
+        leased = {"next_due": now + self._lease, "leased_by": token}
+        still_due = {**ids, "next_due": {"$lte": now}}
+        await change_all(self.store, collection, still_due, {"$set": leased})
+        async with self.store.answering():
             mine = {**ids, "leased_by": token, "state": PLANNED}
             counted = await collection.find(mine, {"attempts": 1}).to_list(limit)
         attempts = {one["_id"]: int(one["attempts"]) for one in counted}
@@ -175,8 +205,8 @@ class NotifyStore:
     async def postpone(self, delivery_ids: Sequence[str], until: datetime) -> None:
         """Let deliveries wait for the one before them in their lane."""
         where = {"_id": {"$in": list(delivery_ids)}, "state": PLANNED}
-        async with self.store.answering():
-            await self.deliveries.collection.update_many(where, {"$set": {"next_due": until}})
+        change = {"$set": {"next_due": until}}
+        await change_all(self.store, self.deliveries.collection, where, change)
 
     async def retry_later(
         self, delivery: Kept[DeliveryDocument], attempts: int, failure: str, next_due: datetime

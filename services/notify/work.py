@@ -8,6 +8,7 @@ event alone, so a second delivery of an input finds what was decided and repeats
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from contracts import handling as h
 from contracts.envelope import Event
@@ -17,12 +18,14 @@ from contracts.lifecycle import DeliveryDocument, HandoffDocument
 from contracts.profile import Profile
 from contracts.telling import Told, told_step
 from contracts.topics import FEED_PARTITIONS, feed, partition_for
+from contracts.triage import CaseErased
 from contracts.vocabulary import Tier
 from services.chassis.batches import Undecidable, outgoing
 from services.chassis.bus import Outgoing
 from services.chassis.documents import Unit
 from services.chassis.kept import Kept
 from services.notify.departments import Departments
+from services.notify.domain import handoffs
 from services.notify.domain.because import Because
 from services.notify.domain.deliveries import (
     Patience,
@@ -34,6 +37,11 @@ from services.notify.domain.deliveries import (
 )
 from services.notify.domain.feed import feed_document, is_seen_by_department, notice_of
 from services.notify.store import PLANNED, NotifyStore
+
+ERASED = "erased"
+"""The step of a delivery that tells a department's server to delete its copy."""
+OUTCOME_STEPS = frozenset({"answered", "resolved", "not_accepted", "withdrawn"})
+"""The steps of which a citizen must have been told before a round can end."""
 
 ORDERED = "ordered"
 """The step of a delivery that brings the order itself."""
@@ -83,6 +91,13 @@ class Work:
             raise Undecidable("names a hand-off that is not known")
         return kept
 
+    def knows(self, event: Event) -> bool:
+        """Whether anything was decided for an event already, as far as its documents are here."""
+        cause = f"event:{event.id}"
+        return any(one.document.has_cause(cause) for one in self.handoffs.values()) or any(
+            one.document.has_cause(cause) for one in self.deliveries.values()
+        )
+
     def new_handoff(self, handoff_id: str, case_no: str) -> Kept[HandoffDocument]:
         """Return a hand-off that begins now, unless it was read."""
         if handoff_id not in self.handoffs:
@@ -121,6 +136,8 @@ class Work:
     ) -> list[Outgoing]:
         """Tell the citizen of an event: once, to the channel's address or else for lookup, where
         only outcomes need telling, since the timeline shows the rest by itself."""
+        if event.data.case_no in self.place.documents.erased:
+            return self._tell_of_erased(event, told)
         if callback_url is None:
             return self._left_for_lookup(event, told) if told.is_outcome else []
         kept = self._delivery(callback_id(event, callback_url), event.data.case_no)
@@ -138,6 +155,55 @@ class Work:
             )
             self.planned.append(kept)
         return [outgoing(one) for one in kept.of_cause(cause)]
+
+    def _tell_of_erased(self, event: Event, told: Told) -> list[Outgoing]:
+        """What was to be told before the erasure stands as it ended; else nobody is addressed any
+        more, and an outcome is left for lookup."""
+        before = [
+            one
+            for one in self.deliveries.values()
+            if one.document.tells == event.id and one.document.purpose == "callback"
+        ]
+        if not before:
+            return self._left_for_lookup(event, told) if told.is_outcome else []
+        return [outgoing(own) for one in before for own in one.of_cause(f"event:{event.id}")]
+
+    def erase(self, event: Event) -> list[Outgoing]:
+        """Let nothing personal of a case go out any more, and tell the departments that have it
+        to delete their copies. An order that was not sent yet becomes a person's task."""
+        case_no = event.data.case_no
+        because = Because.of(event, self.now)
+        published: list[Outgoing] = []
+        for kept in [one for one in self.handoffs.values() if one.document.case_no == case_no]:
+            if kept.document.order is None:
+                continue
+            published += self.on(
+                kept, because.cause, lambda k: handoffs.undeliverable(because, k, ERASED)
+            )
+            if self.place.departments.takes_feed(kept.document.department):
+                published.append(feed_record(kept))
+            published += self.post_erasure(kept, event)
+        waiting = [
+            one
+            for one in self.deliveries.values()
+            if one.document.case_no == case_no and one.document.step != ERASED
+        ]
+        return published + self.cancel_all(because, waiting)
+
+    def post_erasure(self, kept: Kept[HandoffDocument], event: Event) -> list[Outgoing]:
+        """Plan to tell a server that was sent a hand-off to delete its copy; once for each."""
+        handoff = kept.document
+        url = self.place.departments.url(handoff.department)
+        if url is None or handoff.sent_by != "http":
+            return []
+        id_ = erasure_id(handoff, url)
+        delivery = self._delivery(id_, handoff.case_no)
+        if delivery.document.seq == 0:
+            tier = handoff.order.tier if handoff.order else None
+            give_up_at = self.now + self.place.patience.of(tier)
+            plan_handoff(delivery, kept, event, ERASED, self.now, url=url, give_up_at=give_up_at)
+            self.planned.append(delivery)
+        return [outgoing(one) for one in delivery.of_cause(f"event:{event.id}")]
 
     def _left_for_lookup(self, event: Event, told: Told) -> list[Outgoing]:
         """Tell an outcome by letting it stand where the citizen looks it up.
@@ -167,12 +233,21 @@ class Work:
         """Cancel deliveries that are planned; one in flight finds itself cancelled afterwards."""
         published: list[Outgoing] = []
         for one in waiting:
-            if one.document.state != PLANNED:
-                continue
-            ground = because.after.type if because.after else "sent"
-            settle(one, h.DeliveryCancelled, because.cause, self.now, ground=ground)
+            if one.document.state == PLANNED:
+                self._let_go(one, because)
             published += [outgoing(event) for event in one.of_cause(because.cause)]
         return published
+
+    def _let_go(self, one: Kept[DeliveryDocument], because: Because) -> None:
+        """Cancel a delivery. An outcome that an erasure keeps from being posted is left for
+        lookup, so that its round can end."""
+        ground = because.after.type if because.after else "sent"
+        if isinstance(because.after, CaseErased) and one.document.step in OUTCOME_STEPS:
+            told: dict[str, Any] = {"by": "lookup", "told_at": self.now}
+            attempts = one.document.attempts
+            settle(one, h.CitizenTold, because.cause, self.now, attempts=attempts, **told)
+        else:
+            settle(one, h.DeliveryCancelled, because.cause, self.now, ground=ground)
 
     def _delivery(self, document_id: str, case_no: str) -> Kept[DeliveryDocument]:
         if document_id not in self.deliveries:
@@ -218,6 +293,11 @@ class Work:
             channel=order.request.channel,
             tier=order.tier,
         )
+
+
+def erasure_id(handoff: HandoffDocument, url: str) -> str:
+    """Return the id of the delivery that tells a server to delete its copy of a hand-off."""
+    return delivery_id(handoff.case_no, f"{ERASED}/{handoff.document_id}", url)
 
 
 def feed_record(kept: Kept[HandoffDocument]) -> Outgoing:

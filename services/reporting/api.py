@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query
@@ -18,16 +18,18 @@ from services.chassis.blocked import BlockedCases
 from services.chassis.clock import Clock
 from services.chassis.http import FieldError, Invalid, TooManyRequests, Unavailable, require
 from services.chassis.keys import KeyKind
-from services.chassis.store import StoreUnavailable
+from services.chassis.store import Fields, StoreUnavailable
 from services.reporting import recount
 from services.reporting.domain.audit import audited, page_end
 from services.reporting.domain.buckets import Figures
 from services.reporting.domain.figures import Question, figures_document
 from services.reporting.domain.grouping import GroupedBy
+from services.reporting.domain.known_case import KnownCase
 from services.reporting.domain.limits import Tries
 from services.reporting.domain.progress import Ends, Progress, as_of
 from services.reporting.domain.public_view import public_view, received
 from services.reporting.domain.queues import queues_document
+from services.reporting.live import LiveReads
 from services.reporting.lookup import CodeGuard
 from services.reporting.store import Projection
 
@@ -40,6 +42,7 @@ _reader = require(KeyKind.READER, KeyKind.DESK, KeyKind.SUPERVISOR, KeyKind.OPER
 _duty = require(KeyKind.DESK, KeyKind.SUPERVISOR, KeyKind.OPERATOR)
 _operator = require(KeyKind.OPERATOR)
 TierCode = Literal["blue", "orange", "red"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Views:
     """
 
     profile: Profile
-    projection: Projection
+    reads: LiveReads
     clock: Clock
     blocked: BlockedCases
     codes: CodeGuard
@@ -85,12 +88,13 @@ def case_routes(views: Views) -> APIRouter:
         """查询：凭编号和查询码查看办理经过。"""
         address = _address(request)
         number = views.codes.number(case_no, retrieval_code, address)
-        try:
-            code_n = await views.projection.code_n(number) if number else None
+
+        async def read(projection: Projection) -> tuple[str, KnownCase | None]:
+            code_n = await projection.code_n(number) if number else None
             found = views.codes.admit(number, code_n or 0, retrieval_code or "", address)
-            known = await views.projection.case(found) if code_n is not None else None
-        except StoreUnavailable:
-            raise _away() from None
+            return found, await projection.case(found) if code_n is not None else None
+
+        found, known = await _asked(views, read)
         is_blocked = bool(views.blocked.of(found))
         if known is None or not known.events or not known.is_folded:
             return _answer(received(found, is_blocked=is_blocked))
@@ -128,12 +132,13 @@ def figure_routes(views: Views) -> APIRouter:
     async def queues() -> Response:
         """待办：各队列中等待的件数和时间。"""
         blocked = views.blocked.since()
-        try:
-            waiting = await views.projection.waiting(MOST_WAITING)
+
+        async def read(projection: Projection) -> tuple[list[Fields], list[Fields]]:
+            waiting = await projection.waiting(MOST_WAITING)
             beside = blocked.keys() - {row["_id"] for row in waiting}
-            standing_still = await views.projection.queued(beside)
-        except StoreUnavailable:
-            raise _away() from None
+            return waiting, await projection.queued(beside)
+
+        waiting, standing_still = await _asked(views, read)
         now = views.clock.now()
         found = queues_document([*waiting, *standing_still], blocked, now)
         document = {"queues": found, "at": now}
@@ -153,11 +158,12 @@ def operator_routes(views: Views) -> APIRouter:
         ] = "",
     ) -> Response:
         """审计：逐件列出状态、缺失、重复和待办；`next` 为下一页的 `after`。"""
-        try:
-            end = page_end(after, await views.projection.size())
-            rows = await views.projection.audited(after, end)
-        except StoreUnavailable:
-            raise _away() from None
+
+        async def read(projection: Projection) -> tuple[str | None, list[Fields]]:
+            end = page_end(after, await projection.size())
+            return end, await projection.audited(after, end)
+
+        end, rows = await _asked(views, read)
         known = {row["_id"] for row in rows}
         unseen = sorted(
             case_no
@@ -171,23 +177,27 @@ def operator_routes(views: Views) -> APIRouter:
     @router.get("/recount")
     async def recounted() -> Response:
         """重算：由全部办件重新计数，与现有数据逐项比较。"""
-        try:
-            return _answer(await _recount(views.projection))
-        except StoreUnavailable:
-            raise _away() from None
+        return _answer(await _asked(views, _recount))
 
     return router
+
+
+async def _asked(views: Views, read: Callable[[Projection], Awaitable[T]]) -> T:
+    try:
+        return await views.reads.ask(read)
+    except StoreUnavailable:
+        raise Unavailable(_RETRY_AFTER_SECONDS) from None
 
 
 async def _figures(views: Views, question: Question, *, public_only: bool) -> dict[str, Any]:
     _check(views.profile, question)
     since, until = question.hours()
-    try:
-        progress = await views.projection.progress()
-        ends = await views.ends()
-        cells = await views.projection.figures(since, until)
-    except StoreUnavailable:
-        raise _away() from None
+
+    async def read(projection: Projection) -> tuple[dict[int, Progress], Ends | None, Figures]:
+        progress = await projection.progress()
+        return progress, await views.ends(), await projection.figures(since, until)
+
+    progress, ends, cells = await _asked(views, read)
     current = as_of(progress, ends, views.clock.now())
     if public_only:
         del current["partitions"]
@@ -261,10 +271,6 @@ def _hour(hour: str | None) -> str | None:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def _away() -> Unavailable:
-    return Unavailable(_RETRY_AFTER_SECONDS)
 
 
 def _answer(document: dict[str, Any]) -> Response:

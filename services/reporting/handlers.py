@@ -16,6 +16,7 @@ from contracts.lifecycle import state_of
 from contracts.topics import partition_for
 from services.chassis.batches import PutAside
 from services.chassis.bus import Record
+from services.chassis.crash_points import crash_point
 from services.chassis.store import Stale
 from services.chassis.telemetry import error_fields
 from services.reporting import metrics
@@ -33,6 +34,10 @@ V = TypeVar("V")
 _TRIES = 4
 _CACHED_PAGES = 2_000
 _NOT_FOLDED = "could not be folded"
+
+
+class Closed(Exception):
+    """Nothing more is applied here: another generation is about to take over, or has done so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Applier:
     async def apply(self, records: Sequence[Record]) -> None:
         """Apply a batch; returning means that its offsets may be committed.
 
-        Raises StoreUnavailable and BusUnavailable (the batch is delivered again).
+        Raises StoreUnavailable and BusUnavailable (the batch is delivered again), and Closed.
         """
         for attempt in range(1, _TRIES + 1):
             try:
@@ -129,7 +134,9 @@ class Applier:
             for number, reached in batch.reached.items()
         ]
         pages = await self._turned(_changes(writes))
+        crash_point("reporting.computed")
         await self._keeps.write(Applied(moves, writes, pages))
+        crash_point("reporting.applied")
         self._progress.update({after.partition: after for _, after in moves})
         for write in writes:
             write.known.settle(write.facts, write.counted)
@@ -140,6 +147,8 @@ class Applier:
     async def _progress_of(self, partitions: set[int]) -> dict[int, Progress]:
         if missing := partitions - self._progress.keys():
             self._progress.update(await self._keeps.progress(missing))
+        if any(self._progress[number].is_closed for number in partitions):
+            raise Closed
         return self._progress
 
     async def _cases_of(self, case_nos: set[str]) -> dict[str, KnownCase]:

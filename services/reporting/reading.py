@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.envelope import TICK_KEY, ContractError, Event, parse
+from contracts.envelope import TICK_KEY, ContractError, Event, is_removal, parse
 from services.chassis.batches import PutAside
 from services.chassis.bus import Record
 from services.reporting import metrics
@@ -35,6 +35,9 @@ async def sort_out(records: Sequence[Record], dead_letters: PutAside) -> Batch:
     for record in records:
         if record.key == TICK_KEY:
             batch.note(record, _moment(record.headers.get("ce_time")))
+            continue
+        if is_removal(record.headers, record.value):
+            batch.note(record, None)
             continue
         try:
             event = parse(record.headers, record.value)

@@ -14,6 +14,7 @@ from pymongo import InsertOne, ReplaceOne
 from contracts.envelope import Event, decode
 from contracts.lifecycle import CaseState, state_of
 from contracts.topics import CASE_PARTITIONS, CASE_TOPICS
+from services.chassis.crash_points import crash_point
 from services.chassis.store import (
     AlreadyThere,
     Collection,
@@ -70,6 +71,32 @@ class Projection:
             raise ProgressLost(f"of {len(missing)} partitions")
         return found
 
+    async def close(self) -> None:
+        """Have nothing more applied: whoever tries finds the version changed, and then this.
+
+        One partition after another, each waiting for the batch that is being written to it.
+        """
+        for number in range(CASE_PARTITIONS):
+            async with self.store.answering():
+                await self._progress.update_one(
+                    {"_id": number}, {"$set": {"is_closed": True}, "$inc": {"version": 1}}
+                )
+
+    async def reopen(self) -> None:
+        """Let batches be applied again; what is open stays as it is."""
+        for number in range(CASE_PARTITIONS):
+            async with self.store.answering():
+                await self._progress.update_one(
+                    {"_id": number, "is_closed": True},
+                    {"$unset": {"is_closed": ""}, "$inc": {"version": 1}},
+                )
+
+    async def drop(self) -> None:
+        """Remove all that is held here, and nothing that stands beside it."""
+        for collection in (self._progress, self._figures, self._cases):
+            async with self.store.answering():
+                await collection.drop()
+
     async def known(self, case_nos: Iterable[str]) -> dict[str, KnownCase]:
         """Read cases; those that are not held are left out."""
         wanted = list(case_nos)
@@ -111,6 +138,7 @@ class Projection:
                 await self._cases.bulk_write(cases, ordered=False, session=session)
             if pages:
                 await self._figures.bulk_write(pages, ordered=False, session=session)
+            crash_point("reporting.written")
 
         await self.store.in_transaction(work)
 
@@ -128,6 +156,13 @@ class Projection:
         """Return the figures of the hours from `since` up to, not including, `until`."""
         span = {k: v for k, v in (("$gte", since), ("$lt", until)) if v is not None}
         where: Fields = {"hour": span} if span else {}
+        async with self.store.answering():
+            rows = await self._figures.find(where).to_list(None)
+        return added(_page(row).cells for row in rows)
+
+    async def counted(self, partition: int) -> Figures:
+        """Return the figures of the cases of one partition number."""
+        where = {"_id": {"$gte": page_key(partition, ""), "$lt": page_key(partition, "~")}}
         async with self.store.answering():
             rows = await self._figures.find(where).to_list(None)
         return added(_page(row).cells for row in rows)
@@ -179,7 +214,7 @@ def _progress(row: Fields) -> Progress:
         topic["topic"]: Reached(topic["next_offset"], topic["recorded_at"])
         for topic in row["topics"]
     }
-    return Progress(row["_id"], row["version"], reached)
+    return Progress(row["_id"], row["version"], reached, bool(row.get("is_closed")))
 
 
 def _topics(progress: Progress) -> list[Fields]:

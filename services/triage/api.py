@@ -95,6 +95,7 @@ def desk_routes(
     _reading(router, commands, settings, blocked)
     _handling(router, commands)
     _following_up(router, commands)
+    _erasing(router, commands)
     _grouping(router, commands)
     _policies(router, commands, publisher)
     return router
@@ -414,6 +415,21 @@ def _following_up(router: APIRouter, commands: Commands) -> None:
             command,
             None,
             lambda on, one: desk.settle(on, one, person.name, form.task_id, form.note),
+        )
+
+
+def _erasing(router: APIRouter, commands: Commands) -> None:
+    @router.post("/cases/{case_no}/erasure")
+    async def erasure(
+        case_no: str, form: forms.ErasureForm, person: Person, command: CommandId
+    ) -> dict[str, Any]:
+        """清除个人信息."""
+        return await _do(
+            commands,
+            case_no,
+            command,
+            None,
+            lambda on, one: desk.decide_erasure(on, one, person.name, form.accepted),
         )
 
 

@@ -14,12 +14,13 @@ from contracts.envelope import Event
 from contracts.lifecycle import CaseDocument, GroupDocument
 from contracts.profile import Profile
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import Publish, Unit
 from services.chassis.kept import Kept
 from services.chassis.store import Stale
 from services.triage.domain import groups
 from services.triage.domain.occasion import Occasion
-from services.triage.handlers import decide
+from services.triage.handlers import decide, erasures_of
 from services.triage.store import TriageStore
 
 log = structlog.get_logger()
@@ -83,6 +84,8 @@ class Followers:
                 unit.add(self.kept.cases, member)
                 if not await self._save_and_publish(unit):
                     return
+                crash_point("groups.member_followed")
+        crash_point("groups.fanned_out")
         await self.kept.mark_fanned_out(group)
 
     async def unpark_once(self) -> None:
@@ -103,6 +106,9 @@ class Followers:
                 unit.add(self.kept.cases, kept)
                 if not await self._save_and_publish(unit):
                     continue
+            if not one.event.data.rev:
+                await self.publish(erasures_of(kept))
+            crash_point("unpark.decided")
             await self.kept.unpark(one.event.id)
         if old:
             log.error("parked wishes grow old", count=old, alarm=True)

@@ -101,6 +101,12 @@ class WithdrawalForm(Form):
     accepted: bool
 
 
+class ErasureForm(Form):
+    """Whether an erasure that was asked for is done now."""
+
+    accepted: bool
+
+
 class AcceptResultForm(Form):
     """The desk agrees to a result, in the words that the citizen is told."""
 

@@ -12,10 +12,12 @@ from contracts import requests as r
 from contracts.envelope import Event
 from contracts.lifecycle import CaseDocument
 from contracts.profile import Profile
+from contracts.triage import CaseErased
 from contracts.vocabulary import Decision, Tier
 from services.chassis.batches import Input, PutAside, outgoing, read_event, work_through
 from services.chassis.bus import Outgoing, Publisher, Record
 from services.chassis.clock import Clock
+from services.chassis.crash_points import crash_point
 from services.chassis.documents import Unit
 from services.chassis.kept import Kept
 from services.triage.domain.answers import react
@@ -24,6 +26,7 @@ from services.triage.domain.decide import first_decisions
 from services.triage.domain.occasion import Occasion
 from services.triage.domain.opening import conflict, open_case
 from services.triage.domain.wishes import answer_wish
+from services.triage.erasing import erased_by
 from services.triage.store import Parked, TriageStore
 
 log = structlog.get_logger()
@@ -53,6 +56,7 @@ class Batch:
     cases: dict[str, Kept[CaseDocument]]
     decisions: dict[str, Decision]
     parked: list[Parked] = field(default_factory=list)
+    erased: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,11 @@ class Triage:
             publisher=self.publisher,
             dead_letters=self.dead_letters,
         )
+        if batches:
+            await self.kept.erased.add(batches[0].erased)
         if batches and batches[0].parked:
             await self.kept.park(batches[0].parked)
+            crash_point("triage.parked")
             log.warning("wishes parked", count=len(batches[0].parked))
 
     async def _load(self, inputs: Sequence[Input[Event]], unit: Unit) -> Batch:
@@ -120,6 +127,14 @@ class Triage:
         return Batch(self.clock.now(), cases, decisions)
 
     def _decide(self, batch: Batch, one: Input[Event]) -> list[Outgoing]:
+        events = self._decided(batch, one)
+        if not one.read.data.rev:  # a copy that holds the person: its owner redacts it once more
+            late = erasures_of(batch.cases.get(one.read.data.case_no))
+            events += [erasure for erasure in late if erasure not in events]
+        batch.erased |= erased_by(events)
+        return [outgoing(event) for event in events]
+
+    def _decided(self, batch: Batch, one: Input[Event]) -> list[Event]:
         event = one.read
         cause = f"event:{event.id}"
         kept = batch.cases.get(event.data.case_no)
@@ -127,29 +142,38 @@ class Triage:
             batch.parked.append(Parked(event, batch.now))
             return []
         if kept.document.has_cause(cause):
-            return [outgoing(stored) for stored in kept.of_cause(cause)]
+            return kept.of_cause(cause) if not event.data.rev else []
         occasion = Occasion(
             self.profile, batch.now, cause, after=event.data, traceparent=event.traceparent
         )
-        return [
-            outgoing(recorded)
-            for recorded in decide(occasion, kept, event, batch.decisions.get(event.id))
-        ]
+        return decide(occasion, kept, event, batch.decisions.get(event.id))
 
 
 def read(record: Record) -> Event | None:
-    """Read what concerns triage: requests and wishes, and the reports that it answers."""
+    """Read what concerns triage: requests and wishes, and the reports that it answers.
+
+    What was redacted before it was ever published as it was has to be answered all the same.
+    """
     event = read_event(record)
     if event is None:
         return None
     data = event.data
-    if data.owner == r.OWNER:
+    if isinstance(data, r.RequestSubmitted):
         return event if data.rev == 0 else None
+    if data.owner == r.OWNER:
+        return event
     if isinstance(data, h.HandoffSent):
-        return event if data.by != "feed" and data.rev == 0 else None
+        return event if data.by != "feed" else None
     if isinstance(data, h.CitizenTold | h.DeliveryExhausted) and data.step not in _OUTCOME_STEPS:
         return None
-    return event if isinstance(data, _ANSWERED_REPORTS) and data.rev == 0 else None
+    return event if isinstance(data, _ANSWERED_REPORTS) else None
+
+
+def erasures_of(kept: Kept[CaseDocument] | None) -> list[Event]:
+    """Return the event that erased a case, to be published again where a late copy came in."""
+    if kept is None or not kept.document.erased:
+        return []
+    return [event for event in kept.events if isinstance(event.data, CaseErased)][:1]
 
 
 def decide(

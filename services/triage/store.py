@@ -10,6 +10,8 @@ from contracts.lifecycle import CaseDocument, GroupDocument
 from contracts.vocabulary import TaskKind, Tier
 from services.chassis.documents import Documents
 from services.chassis.due import next_due
+from services.chassis.erasure import ErasedCases
+from services.chassis.fence import Fence
 from services.chassis.kept import Kept
 from services.chassis.store import AlreadyThere, Collection, Fields, Store, insert_new
 
@@ -52,13 +54,20 @@ class Parked:
 class TriageStore:
     """Everything that triage keeps."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fence: Fence | None = None) -> None:
         self.store = store
+        self.erased = ErasedCases(store)
         self.cases: Documents[CaseDocument] = Documents(
-            store, "cases", CaseDocument, next_due, _facts_of_case
+            store,
+            "cases",
+            CaseDocument,
+            next_due,
+            _facts_of_case,
+            fence=fence,
+            note_erased=self.erased.add,
         )
         self.groups: Documents[GroupDocument] = Documents(
-            store, "groups", GroupDocument, lambda _group: None, _facts_of_group
+            store, "groups", GroupDocument, lambda _group: None, _facts_of_group, fence=fence
         )
         self._parked: Collection = store.collection("parked")
         self._claims: Collection = store.collection("claims")
@@ -68,6 +77,7 @@ class TriageStore:
         """Create what the queries need."""
         await self.cases.prepare("queues")
         await self.groups.prepare("is_open", "fanned_out")
+        await self.erased.prepare()
         async with self.store.answering():
             await self._parked.create_index("since")
 
@@ -102,6 +112,19 @@ class TriageStore:
         async with self.store.answering():
             rows = await self._parked.find({}).limit(limit).to_list(limit)
         return [Parked(decode(r["type"], r["_id"], r["data"]), r["since"]) for r in rows]
+
+    async def redact_parked(self, case_no: str) -> int:
+        """Redact what is parked for a case: it still gets its answer."""
+        redacted = 0
+        async with self.store.answering():
+            for row in await self._parked.find({"case_no": case_no}).to_list(None):
+                event = decode(row["type"], row["_id"], row["data"])
+                if not event.data.rev:
+                    change = {"$set": {"data": event.redacted().encoded}}
+                    redacted += (
+                        await self._parked.update_one({"_id": row["_id"]}, change)
+                    ).matched_count
+        return redacted
 
     async def unpark(self, event_id: str) -> None:
         """Drop what has found its case."""

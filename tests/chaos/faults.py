@@ -27,6 +27,8 @@ _LOOK_EVERY_S = 0.1
 _SLOW_BY_S = 0.1
 _HOLD_S = 8.0
 _SKEW_S = 600
+_WORTH_LOSING = 150
+"""So many events a service must have written before its database is lost."""
 _UNNOTICED_S = 1.5
 """How long nobody does anything about a lost database."""
 
@@ -186,6 +188,8 @@ class Striker:
 
     async def _lose_database(self, one: Strike, service: str) -> Struck:
         """Drop a service's database under it, and restore it from the service's own topic."""
+        topic = TOPIC_OF[service]
+        await until(lambda: self.watch.count(topic) >= _WORTH_LOSING, _WITHIN_S)
         at = time.time()
         await lost.drop(self.stage.addresses.mongo_url, f"jieyou_{service}")
         await asyncio.sleep(_UNNOTICED_S)

@@ -31,6 +31,7 @@ from tests.chaos.watch import Watch
 
 JOURNALS = "clients"
 _STILL_S = 30.0
+_ENDED_FOR_S = 3.0
 _LOOK_EVERY_S = 0.5
 _FIGURES_WITHIN_S = 60.0
 _STILL_LOOKS = 3
@@ -178,10 +179,13 @@ async def _strike(options: Options, striker: Striker, say: Say) -> list[Struck]:
 
 
 async def _drained(options: Options, load: Load, watch: Watch) -> float:
-    """Wait until all that was accepted has ended, or nothing moves any more."""
-    began = time.monotonic()
+    """Wait until all that was accepted has ended and stays so, since who was told may be
+    discontent; or until nothing moves any more."""
+    began = ended_at = time.monotonic()
     while time.monotonic() - began < options.drain_s:
-        if load.codes.keys() <= watch.ended:
+        if not load.codes.keys() <= watch.ended:
+            ended_at = time.monotonic()
+        elif time.monotonic() - ended_at > _ENDED_FOR_S:
             break
         if time.monotonic() - watch.last_s > _STILL_S:
             break

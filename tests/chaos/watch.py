@@ -15,6 +15,7 @@ from tests.chaos.reading import stopped
 
 TOPIC_OF = {"intake": REQUESTS, "triage": TRIAGE, "notify": HANDLING}
 _ENDED = (b"jieyou.case.finished", b"jieyou.case.closed")
+_BEGUN_AGAIN = b"jieyou.case.reopened"
 _LOOK_EVERY_S = 0.05
 
 
@@ -60,8 +61,15 @@ class Watch:
             self.last_s = time.monotonic()
             self._written[topic].append(getattr(record, "timestamp", 0))
             named = dict(headers)
+            case_no = (named.get("ce_subject") or b"").decode("ascii", "replace")
             if named.get("ce_type") in _ENDED:
-                self.ended.add((named.get("ce_subject") or b"").decode("ascii", "replace"))
+                self.ended.add(case_no)
+            elif named.get("ce_type") == _BEGUN_AGAIN:
+                self.ended.discard(case_no)
+
+    def count(self, topic: str) -> int:
+        """How many events an owner has written."""
+        return len(self._written[topic])
 
     async def until_written(self, topic: str, after: float, within_s: float) -> float | None:
         """The wall-clock time of the first record written after that moment; None if none came."""

@@ -16,6 +16,7 @@ from tests.chaos import journal
 GIVE_UP_SECONDS = 240
 
 
+@pytest.mark.local_platform
 @pytest.mark.timeout(GIVE_UP_SECONDS + 60)
 def test_each_process_killed_under_load_with_poison_loses_and_doubles_nothing(
     tmp_path: Path,

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,12 @@ from contracts.topics import (
 from contracts.triage import HandoffOrdered
 from deploy.topics import ensure_topics
 from services.chassis.bus.records import repaired_headers
+from services.chassis.erasure import SECOND_PASS_AFTER
 from services.chassis.keys import KeyFile, KeyKind, new_key
 from services.chassis.sweeper import TrustedClock
 from services.notify.app import Notify, make_notify
 from services.notify.settings import NotifySettings
+from tests.fences import fenced
 from tests.notify_story import CaseStory
 
 PROFILE = load_profile("zhoukou")
@@ -219,6 +221,7 @@ class Building:
         self.kafka_url = kafka_url
         self.mongo_url = mongo_url
         self.name = name
+        self.database = f"jieyou_{name}".replace("-", "_")
         self.keys = KeyFile(folder / "keys.json")
         self.tokens: dict[str, str] = {}
         kinds = [(KeyKind.DEPARTMENT, code) for code in ("health", "transport", "hotline-12345")]
@@ -237,6 +240,7 @@ class Building:
             partitions = [TopicPartition(t, n) for t in topics for n in range(_partitions(t))]
             consumer.assign(partitions)
             await consumer.commit(await consumer.end_offsets(partitions))
+        await fenced(self.mongo_url, self.database, "notify")
 
     async def say(self, *events: Event) -> None:
         """Triage writes events while no notify runs."""
@@ -259,16 +263,16 @@ class Building:
         finally:
             await consumer.stop()
 
-    @contextlib.asynccontextmanager
-    async def room(
+    def made(
         self,
         *,
         clock: TrustedClock | None = None,
         profile: Profile = PROFILE,
         instance: str = "notify-1",
+        second_erasure_after: timedelta = SECOND_PASS_AFTER,
         **options: Any,
-    ) -> AsyncIterator[Room]:
-        """Start a notify and open the log."""
+    ) -> Notify:
+        """Make a notify that does not run yet."""
         settings = NotifySettings(
             kafka_url=self.kafka_url,
             mongo_url=SecretStr(self.mongo_url),
@@ -276,13 +280,33 @@ class Building:
             instance=instance,
             **{"first_retry_seconds": 0.1, "scan_seconds": 0.1, **options},
         )
-        notify = make_notify(
+        return make_notify(
             settings,
             profile,
             self.keys,
-            database=f"jieyou_{self.name}".replace("-", "_"),
+            database=self.database,
             group=self.name,
             clock=clock or RealClock(),
+            second_erasure_after=second_erasure_after,
+        )
+
+    @contextlib.asynccontextmanager
+    async def room(
+        self,
+        *,
+        clock: TrustedClock | None = None,
+        profile: Profile = PROFILE,
+        instance: str = "notify-1",
+        second_erasure_after: timedelta = SECOND_PASS_AFTER,
+        **options: Any,
+    ) -> AsyncIterator[Room]:
+        """Start a notify and open the log."""
+        notify = self.made(
+            clock=clock,
+            profile=profile,
+            instance=instance,
+            second_erasure_after=second_erasure_after,
+            **options,
         )
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka_url, acks="all")
         async with self._log() as log, notify.app.router.lifespan_context(notify.app):

@@ -2,27 +2,35 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from uuid import uuid4
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.local.store import end_open_transactions
 from services.chassis.store import Session, Store
+from tests.servers.own import own_store
 
 
 @pytest.fixture
-async def store(mongo_url: str) -> AsyncIterator[Store]:
-    opened = Store(mongo_url, f"test_{uuid4().hex[:12]}")
+def own_url(tmp_path: Path) -> Iterator[str]:
+    """A store of this test's own: the transactions of all that use it are ended."""
+    with own_store(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(own_url: str) -> AsyncIterator[Store]:
+    opened = Store(own_url, "test")
     yield opened
     await opened.drop()
     opened.close()
 
 
 async def test_ending_open_transactions_frees_what_they_hold_and_the_living_begin_again(
-    store: Store, mongo_url: str
+    store: Store, own_url: str
 ) -> None:
-    port = int(mongo_url.split("://")[1].split("/")[0].rpartition(":")[2])
+    port = int(own_url.split("://")[1].split("/")[0].rpartition(":")[2])
     rows = store.collection("rows")
     await rows.insert_one({"_id": 1, "count": 0})
     holds, may_go_on, attempts = asyncio.Event(), asyncio.Event(), 0

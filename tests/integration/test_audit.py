@@ -22,20 +22,22 @@ from contracts.topics import REQUESTS, all_topics, dead_letters
 from deploy.audit import Audit, AuditError, FindingKind, Progress, Standing, run_audit, story_of
 from deploy.cli import make_app
 from deploy.dead_letters.ledger import Entry, Ledger, State
-from deploy.local import jars, kafka, launch, ports, store
+from deploy.local import ports
 from deploy.topics import ensure_topics
 from services.chassis.batches import outgoing
 from services.chassis.bus import Outgoing
-from services.chassis.documents import Documents
+from services.chassis.documents import REDACTED, Documents
 from services.chassis.kept import Foldable, Kept
 from services.chassis.store import Store
 from services.intake.store import Kept as Remembered
+from services.intake.store import Records
 from services.notify.store import NotifyStore
 from services.notify.work import feed_record
 from services.triage.store import TriageStore
-from tests.contract.acts import submit
+from tests.contract.acts import ask_erasure, submit
 from tests.contract.histories import DEPARTMENTS, History, case_number
 from tests.contract.stories import close, follow, rest
+from tests.servers.own import own_kafka, own_store
 
 SOUND_CASES = 12
 
@@ -43,46 +45,16 @@ SOUND_CASES = 12
 @pytest.fixture(scope="module")
 def log_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Kafka of this module's own: an audit is of all that stands on it."""
-    folder = tmp_path_factory.mktemp("audit-kafka")
-    port = ports.choose()
-    node = kafka.KafkaNode(1, port, ports.choose(taken=[port]), folder / "1")
-    kafka.write_configuration([node])
-    log_file, class_path = folder / "kafka.log", jars.ensure_jars()
-    format_command = kafka.format_command(node, class_path, kafka.cluster_id(folder))
-    assert launch.start(format_command, log_file).wait(60) == 0, log_file.read_text()
-    process = launch.start(kafka.run_command(node, class_path), log_file)
-    try:
-        launch.wait_until_ready(
-            "kafka",
-            process,
-            lambda: kafka.is_ready(node.host, node.port),
-            log_file=log_file,
-            timeout_s=60,
-        )
-        url = f"{node.host}:{node.port}"
+    with own_kafka(tmp_path_factory.mktemp("audit-kafka")) as url:
         asyncio.run(ensure_topics(url, all_topics(DEPARTMENTS)))
         yield url
-    finally:
-        launch.end([process], grace_s=5)
 
 
 @pytest.fixture(scope="module")
 def stores_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A store of this module's own."""
-    folder = tmp_path_factory.mktemp("audit-store")
-    port, log_file = ports.choose(), folder / "store.log"
-    process = launch.start(store.run_command(port, folder / "data"), log_file)
-    try:
-        launch.wait_until_ready(
-            "store",
-            process,
-            lambda: launch.listens("127.0.0.1", port),
-            log_file=log_file,
-            timeout_s=60,
-        )
-        yield store.url(port)
-    finally:
-        launch.end([process], grace_s=5)
+    with own_store(tmp_path_factory.mktemp("audit-store")) as url:
+        yield url
 
 
 def closed(number: int) -> History:
@@ -347,6 +319,62 @@ async def test_what_a_person_has_given_up_nobody_must_answer_for(
     assert kinds(after, history.case_no) == set()
     assert after.standings[history.case_no] is Standing.IN_FLIGHT
     assert not [one for one in after.missing if name in one.what]
+
+
+async def test_an_erased_case_that_still_holds_its_person_is_found(
+    log_url: str, stores_url: str, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = closed(110)
+    case_no = history.case_no
+    await keep(stores_url, [history])
+    feeds = feeds_of(history)
+    ask_erasure(history, None, lambda options: options[0])
+    rest(history, lambda options: options[0])
+    assert history.is_erased
+    personal = [event for event in history.events if not event.data.rev]
+    await write(log_url, [*feeds, *records_of(personal)])
+    audit = await run_audit(log_url, stores_url, patience_s=1)
+    assert audit.erasing == (case_no,)
+    assert FindingKind.UNERASED not in kinds(audit, case_no)
+    monkeypatch.setattr("deploy.audit.erased.UNDER_WAY_MS", -1_000)
+    audit = await run_audit(log_url, stores_url, patience_s=1)
+    found = [one.what for one in audit.missing if one.kind is FindingKind.UNERASED]
+    assert any(one.endswith(" in its feed") for one in found)
+    assert any(one.startswith("record requests.v1-") for one in found)
+    assert any(one.startswith("event ") for one in found), "intake's record"
+    assert any(one.startswith("document ") for one in found)
+    assert "triage has not gone through what it keeps" in found
+    await erase_everywhere(log_url, stores_url, history, personal)
+    mended = await run_audit(log_url, stores_url, patience_s=1)
+    assert FindingKind.UNERASED not in kinds(mended, case_no)
+    assert mended.erasing == ()
+
+
+async def erase_everywhere(
+    log_url: str, stores_url: str, history: History, events: Sequence[Event]
+) -> None:
+    """What the owners do, done by hand."""
+    redacted = [event.redacted() for event in events]
+    feeds = [
+        feed_record(Kept(handoff, own, handoff.seq, is_erased=True))
+        for handoff in history.handoffs.values()
+        if handoff.sent_by == "feed"
+        for own in [[e for e in redacted if e.data.document_id == handoff.document_id]]
+    ]
+    await write(log_url, [*records_of(redacted), *feeds])
+    for name, collections in (
+        ("jieyou_intake", ()),
+        ("jieyou_triage", ("cases",)),
+        ("jieyou_notify", ("handoffs", "deliveries")),
+    ):
+        store = Store(stores_url, name)
+        if name == "jieyou_intake":
+            await Records(store).redact(history.case_no)
+        for collection in collections:
+            of_case = {"case_no": history.case_no}
+            await store.collection(collection).update_many(of_case, {"$set": {REDACTED: True}})
+        await store.collection("erased").insert_one({"_id": history.case_no, "pass": 1})
+        store.close()
 
 
 async def test_the_story_of_a_case_holds_its_events_and_no_others(

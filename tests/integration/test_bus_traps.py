@@ -465,6 +465,7 @@ def own_kafka(
         launch.end([process], grace_s=0.1)
 
 
+@pytest.mark.local_platform
 async def test_trap_09_nothing_hangs_while_kafka_is_halted(
     own_kafka: tuple[str, subprocess.Popen[bytes]], unique_name: Unique
 ) -> None:
@@ -492,6 +493,7 @@ async def test_trap_09_nothing_hangs_while_kafka_is_halted(
         os.kill(process.pid, signal.SIGCONT)
 
 
+@pytest.mark.local_platform
 async def test_trap_09_the_start_waits_for_kafka_and_its_topics(
     own_kafka: tuple[str, subprocess.Popen[bytes]], unique_name: Unique
 ) -> None:
@@ -588,6 +590,7 @@ async def test_trap_10_records_that_nobody_takes_are_told(bus: Bus) -> None:
         assert await consumer.trouble() is None
 
 
+@pytest.mark.local_platform
 async def test_trap_11_no_topic_comes_to_be_by_being_named(
     own_kafka: tuple[str, subprocess.Popen[bytes]], unique_name: Unique
 ) -> None:

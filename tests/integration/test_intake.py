@@ -171,8 +171,9 @@ async def write_to_each_partition(kafka_url: str) -> None:
 
 
 async def accepts(one: Running) -> bool:
-    """Whether a request is taken: ready it is already while bus or store still connects."""
-    return (await one.submit("of-the-fixture")).status_code == 202
+    """Whether the bus takes a request: ready it is already while bus or store still connects."""
+    taken = (await one.submit("of-the-fixture")).status_code == 202
+    return taken and one.intake.ports.bus.is_closed and one.intake.ports.ledger.is_clear
 
 
 async def on_the_log(kafka_url: str, case_no: str) -> list[Event]:
@@ -457,6 +458,7 @@ def own_kafka(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Pop
     launch.end(started, grace_s=1)
 
 
+@pytest.mark.local_platform
 async def test_what_the_bus_cannot_take_waits_in_the_spool_and_gets_there(
     starter: Starter,
     own_kafka: tuple[str, Callable[[], subprocess.Popen[bytes]]],
@@ -510,6 +512,7 @@ async def all_on_the_log(kafka_url: str, case_numbers: list[str]) -> bool:
     return all([await on_the_log(kafka_url, number) for number in case_numbers])
 
 
+@pytest.mark.local_platform
 async def test_without_the_store_the_log_alone_takes_it_and_without_both_nothing_does(
     tmp_path: Path, kafka_url: str
 ) -> None:

@@ -67,6 +67,7 @@ async def _assert_still_there(addresses: control.Addresses) -> None:
     client.close()
 
 
+@pytest.mark.local_platform
 async def test_up_kill_up_keeps_the_data_and_down_leaves_nothing(folder: PlatformFolder) -> None:
     up = jieyou("up", *_NO_SERVICES)
     assert up.returncode == 0, up.stderr

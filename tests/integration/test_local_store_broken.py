@@ -6,9 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from deploy.local import control, launch, ports, store
 from deploy.local.folders import PlatformFolder
 from deploy.local.plan import ProcessSpec, Readiness
+from tests.servers.local import local_store
 
 # Speaks just enough of the protocol: greets, and answers every other command as it is told.
 _SERVER = """
@@ -74,6 +77,8 @@ def test_another_refusal_and_silence_are_no_reason_to_end_a_store(tmp_path: Path
     assert not store.must_restart(port), "nobody listens there any more"
 
 
-def test_a_real_store_that_is_well_is_left_alone(mongo_url: str) -> None:
-    port = int(mongo_url.partition("?")[0].rstrip("/").rpartition(":")[2])
-    assert not store.must_restart(port)
+@pytest.mark.local_platform
+def test_a_real_store_that_is_well_is_left_alone(tmp_path: Path) -> None:
+    with local_store(tmp_path) as url:
+        port = int(url.partition("?")[0].rstrip("/").rpartition(":")[2])
+        assert not store.must_restart(port)

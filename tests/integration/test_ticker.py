@@ -14,7 +14,7 @@ from services.chassis.bus import Publisher, make_broker, start_when_available, s
 from services.chassis.bus.records import to_record
 from services.chassis.clock import SystemClock
 from services.chassis.settings import ServiceSettings
-from services.chassis.ticker import tick
+from services.chassis.ticker import roll, tick
 
 
 async def test_every_partition_gets_a_tick_that_is_no_event(
@@ -41,4 +41,27 @@ async def test_every_partition_gets_a_tick_that_is_no_event(
                     seen.add(record.partition)
     ticking.cancel()
     await consumer.stop()
+    await stop_within(broker, 5)
+
+
+async def test_quiet_topics_of_documents_are_rolled_by_records_that_say_nothing(
+    kafka_url: str, unique_name: Callable[[str], str]
+) -> None:
+    feed, letters = unique_name("feed"), unique_name("letters")
+    specs = [topics.TopicSpec(feed, 3), topics.TopicSpec(letters, 1)]
+    await ensure_topics(kafka_url, specs)
+    settings = ServiceSettings(kafka_url=kafka_url, mongo_url=SecretStr("mongodb://x"))
+    broker = make_broker(settings)
+    await start_when_available(broker, settings, [feed, letters])
+    rolling = asyncio.create_task(roll(Publisher(broker), {feed: 3, letters: 1}, 0.1))
+    async with AIOKafkaConsumer(bootstrap_servers=kafka_url) as consumer:
+        places = [TopicPartition(feed, n) for n in range(3)] + [TopicPartition(letters, 0)]
+        async with asyncio.timeout(20):
+            while min((await consumer.end_offsets(places)).values()) < 2:
+                await asyncio.sleep(0.1)
+        consumer.assign(places)
+        await consumer.seek_to_beginning()
+        record = await asyncio.wait_for(consumer.getone(), 20)
+    assert (record.key, record.value) == (TICK_KEY, None)
+    rolling.cancel()
     await stop_within(broker, 5)

@@ -32,6 +32,7 @@ from services.chassis.store import Store
 from services.triage.app import build
 from services.triage.settings import TriageSettings
 from services.triage.store import DATABASE, TriageStore
+from tests.fences import fenced
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -102,8 +103,10 @@ class Running:
             async with asyncio.timeout(20):
                 while sum(event.type == kind for event in found) < count:
                     for records in (await consumer.getmany(timeout_ms=200)).values():
-                        events = [read_event(to_record(record)) for record in records]
-                        found += [e for e in events if e and e.data.case_no == case_no]
+                        # Others write to this topic too, unreadable records among them.
+                        about = ("ce_subject", case_no.encode())
+                        own = [one for one in records if about in one.headers]
+                        found += [e for one in own if (e := read_event(to_record(one)))]
         finally:
             await consumer.stop()
         return found
@@ -127,6 +130,7 @@ def prepared(kafka_url: str, mongo_url: str, tmp_path_factory: pytest.TempPathFa
     keys.with_suffix(".token").write_text(token)
     specs = topics.all_topics(d.code for d in PROFILE.departments)
     asyncio.run(ensure_topics(kafka_url, specs))
+    asyncio.run(fenced(mongo_url, DATABASE, "triage"))
     return keys
 
 

@@ -11,7 +11,7 @@ from deploy.audit.beside import FeedEntry
 from deploy.audit.cases import Beyond, CaseFile, CaseReport, report_on
 from deploy.audit.findings import FindingKind
 from deploy.audit.log import Handled, Logged, Place
-from deploy.audit.stores import OfCase
+from deploy.audit.stores import PASSING, OfCase
 from tests.contract.histories import START, History
 
 NOW = datetime(2022, 1, 11, 9, tzinfo=UTC)
@@ -26,7 +26,8 @@ def logged(event: Event, offset: int, partition: int | None = None) -> Logged:
     place = Place(_TOPIC_OF[event.data.owner], number, offset, written_ms)
     headers = event.headers()
     needed = ("ce_specversion", "ce_type", "ce_id", "ce_subject")
-    return Logged(place, event.data.case_no, tuple(headers[n] for n in needed), event.encoded)
+    shown = tuple(headers[name] for name in needed)
+    return Logged(place, event.data.case_no, shown, event.encoded, event.key)
 
 
 def log_of(events: Iterable[Event]) -> list[Logged]:
@@ -35,30 +36,43 @@ def log_of(events: Iterable[Event]) -> list[Logged]:
 
 
 def stored(history: History) -> OfCase:
-    """Return what the stores hold of a case whose owners have lost nothing."""
+    """Return what the stores hold of a case whose owners have lost nothing, and redacted all of an
+    erased one."""
     versions = {one.document_id: one.seq for one in history.documents() if one.seq}
     accepted = [e.id for e in history.events if e.data.owner == "intake" and e.data.rev == 0]
-    return OfCase(versions=versions, accepted=accepted)
+    if not history.is_erased:
+        return OfCase(versions=versions, accepted=accepted)
+    return OfCase(versions, accepted, redacted={*versions, *accepted}, passed=set(PASSING))
 
 
-def feed_entry(handoff: HandoffDocument) -> FeedEntry:
+def feed_entry(handoff: HandoffDocument, *, erased: bool = False) -> FeedEntry:
     """Return a hand-off as its department's feed shows it."""
     order = (handoff.round, handoff.role.value, handoff.department, handoff.attempt)
-    return FeedEntry(handoff.document_id, handoff.case_no, handoff.seq, handoff.state, order)
+    return FeedEntry(
+        handoff.document_id, handoff.case_no, handoff.seq, handoff.state, order, erased
+    )
 
 
 def file_of(history: History, events: Iterable[Event] | None = None) -> CaseFile:
     """Return the file of a case of which only these events (else all) stand on the log."""
     return CaseFile(
         history.case_no,
-        log_of(history.events if events is None else events),
+        log_of(_as_left(history) if events is None else events),
         feeds={
-            one.document_id: feed_entry(one)
+            one.document_id: feed_entry(one, erased=history.is_erased)
             for one in history.handoffs.values()
             if one.sent_by == "feed"
         },
         stored=stored(history),
     )
+
+
+def _as_left(history: History) -> list[Event]:
+    """Return the events of a history, each of an erased case redacted as owners leave it."""
+    if not history.is_erased:
+        return history.events
+    newest = {event.id: event for event in history.events}
+    return [*history.events, *(one.redacted() for one in newest.values() if not one.data.rev)]
 
 
 def all_handled() -> Beyond:

@@ -44,6 +44,7 @@ DESK_FORMS: dict[str, type[BaseModel] | None] = {
     "urge": forms.UrgeForm,
     "extension": forms.ExtensionForm,
     "withdrawal": forms.WithdrawalForm,
+    "erasure": forms.ErasureForm,
     "accept-result": forms.AcceptResultForm,
     "visit": forms.VisitForm,
     "contact": forms.ContactForm,

@@ -27,6 +27,10 @@ from tests.unit.guides_code import BODIES, DESK_FORMS, SECRET, SETTINGS, calls
 from tests.unit.guides_text import GUIDES, ROOT, calls_named, curls, documents, fits
 
 _COMMANDS_KNOW = {"JIEYOU_HOME", "JIEYOU_CACHE", "JIEYOU_DEBUG", "JIEYOU_CLOCK_SKEW_SECONDS"}
+_TESTS_KNOW = {
+    *("JIEYOU_CRASH_AT", "JIEYOU_TEST_BROKER"),
+    *("JIEYOU_TEST_KAFKA_IMAGE", "JIEYOU_TEST_MONGO_IMAGE"),
+}
 
 
 def test_there_is_a_guide_for_each_reader() -> None:
@@ -76,7 +80,7 @@ def test_the_curl_examples_call_what_exists_with_headers_and_bodies_that_are_tak
 
 
 def test_every_variable_in_the_documents_is_known() -> None:
-    known = set(_COMMANDS_KNOW)
+    known = _COMMANDS_KNOW | _TESTS_KNOW
     for kind in SETTINGS.values():
         for name, field in kind.model_fields.items():
             known.add(f"JIEYOU_{name.upper()}")
@@ -187,6 +191,17 @@ def test_the_example_keeps_the_newest_version_whatever_comes_again_or_late(tmp_p
         assert [one["version"] for one in inbox.open_handoffs()] == [4]
         assert inbox.take(_handoff(5, "resolved"))
         assert inbox.open_handoffs() == []
+
+
+def test_the_example_keeps_nothing_of_a_citizen_who_was_erased(tmp_path: Path) -> None:
+    with closing(Inbox(str(tmp_path / "inbox.sqlite"))) as inbox:
+        known = {**_handoff(4, "in_progress"), "text": "楼道灯坏了"}
+        erased = {**_handoff(4, "in_progress"), "erased": True}
+        assert inbox.take(known)
+        assert inbox.take(erased)
+        assert not inbox.take(erased)
+        assert not inbox.take(known)
+        assert inbox.open_handoffs() == [erased]
 
 
 def test_the_example_writes_replies_that_notify_reads() -> None:

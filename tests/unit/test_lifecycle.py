@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -254,6 +255,18 @@ def test_two_contents_under_one_id_are_counted_and_one_is_chosen() -> None:
     states = [state_of(history.case_no, order) for order in orders]
     assert states[0] == states[1] == states[2]
     assert states[0].double == (f"event {submission.id} has two contents",)
+
+
+def test_words_that_intake_took_twice_are_no_two_contents_and_the_first_time_counts() -> None:
+    history, submission = _submitted()
+    later = submission.data.recorded_at + timedelta(seconds=5)
+    moments = {"recorded_at": later, "accepted_at": later}
+    again = Event.of(submission.id, submission.data.model_copy(update=moments))
+    assert again.encoded != submission.encoded
+    for order in ([submission, again], [again, submission]):
+        state = state_of(history.case_no, order)
+        assert state.double == ()
+        assert state.timeline == (submission,)
 
 
 def test_two_contents_are_no_matter_any_more_once_both_are_redacted() -> None:

@@ -1,17 +1,21 @@
 """Batches are applied once and whole, whatever is repeated, broken or lost on the way."""
 
 import random
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from contracts.envelope import TICK_KEY, UnknownData
+from contracts.envelope import TICK_KEY, Event, UnknownData
 from contracts.lifecycle import CaseState, state_of
+from contracts.requests import RequestSubmitted
 from contracts.topics import CASE_PARTITIONS, REQUESTS, TRIAGE, partition_for
+from contracts.triage import CaseErased
 from services.chassis.store import Stale, StoreUnavailable
 from services.reporting import handlers
 from services.reporting.domain.known_case import KnownCase, Taken
-from services.reporting.handlers import Applier
-from services.reporting.recount import differences, figures_of
+from services.reporting.handlers import Applier, Closed
+from services.reporting.recount import differences, figures_of, totals_of
 from tests.contract.histories import MARKER
 from tests.unit.reporting_room import (
     Log,
@@ -184,6 +188,18 @@ async def test_ticks_move_the_place_and_the_time_and_nothing_else() -> None:
     assert keeps.cases == {}
 
 
+def test_words_that_intake_took_twice_are_a_repetition() -> None:
+    tale = Tale().submitted()
+    event = tale.history.events[0]
+    moment = event.data.recorded_at + timedelta(hours=1)
+    later = event.data.model_copy(update={"recorded_at": moment})
+    known = KnownCase(tale.case_no)
+    assert known.take(type(event).of(event.id, later)) is Taken.NEW
+    assert known.take(event) is Taken.REPEATED
+    state = state_of(tale.case_no, known.events.values())
+    assert (state.timeline, state.double) == ((event,), ())
+
+
 def test_a_redaction_replaces_all_that_stood_under_its_id() -> None:
     tale = Tale().submitted()
     event = tale.history.events[0]
@@ -200,3 +216,71 @@ def test_a_redaction_replaces_all_that_stood_under_its_id() -> None:
 
     assert len(known.events) == 1
     assert MARKER.encode() not in b"".join(e.encoded for e in known.events.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_personal_of_an_erased_case_is_held_before_its_redactions_are_here(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    made = history(600 + seed, steps=8)
+    erased = made.by_triage(CaseErased, "command:erase", by="operator:o")
+    events = [*made.events, *made.events[:3]]
+    chance.shuffle(events)
+    whole, known = KnownCase(made.case_no), KnownCase(made.case_no)
+    for event in made.events:
+        whole.take(event)
+
+    for event in [*events[:5], erased, *events[5:]]:
+        assert known.take(event) is not Taken.CONFLICTING
+
+    held = b"".join(event.encoded for event in known.events.values())
+    assert MARKER.encode() not in held
+    assert MARKER.encode() in b"".join(event.encoded for event in made.events)
+    before, after = (
+        totals_of(figures_of([state_of(made.case_no, one.events.values())]))
+        for one in (whole, known)
+    )
+    assert before == after
+    for event in made.events:
+        assert known.take(event.redacted()) is Taken.NEW
+        assert known.take(event) is Taken.REPEATED
+    assert {event.data.rev for event in known.events.values()} == {1}
+
+
+def test_what_differed_in_personal_words_alone_is_one_event_after_the_erasure() -> None:
+    made = Tale().submitted().history
+    event = made.events[0]
+    assert isinstance(event.data, RequestSubmitted)
+    request = event.data.request.model_copy(update={"text": "other words"})
+    other = Event.of(event.id, event.data.model_copy(update={"request": request}))
+    erased = made.by_triage(CaseErased, "command:erase", by="operator:o")
+    known = KnownCase(made.case_no)
+    assert [known.take(one) for one in (event, other)] == [Taken.NEW, Taken.CONFLICTING]
+
+    known.take(erased)
+
+    assert len(known.events) == 2
+    assert known.take(other) is Taken.REPEATED
+    assert state_of(made.case_no, known.events.values()).double == ()
+
+
+async def test_a_closed_generation_takes_nothing_in_and_an_opened_one_goes_on() -> None:
+    log, keeps = Log(), MemoryProjection()
+    made = history(11)
+    records = [log.append(event) for event in made.events]
+    applying = applier(keeps)
+    await applying.apply(records[:3])
+    open_ = dict(keeps.moved)
+    for number, one in open_.items():
+        keeps.moved[number] = replace(one, version=one.version + 1, is_closed=True)
+    writes = keeps.writes
+
+    with pytest.raises(Closed):
+        await applying.apply(records[3:])
+
+    assert keeps.writes == writes
+    for number, one in open_.items():
+        keeps.moved[number] = replace(one, version=one.version + 2)
+    await applying.apply(records[3:])
+    assert keeps.counted() == figures_of([state(made)])

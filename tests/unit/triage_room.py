@@ -93,12 +93,12 @@ class Room:
         """An occasion now."""
         return Occasion(PROFILE, self.now, cause, after=after)
 
-    def open(self, made: Decision | None = None, **request: Any) -> list[Event]:
-        """A request comes in."""
+    def submission(self, **request: Any) -> RequestSubmitted:
+        """What a citizen writes at first."""
         content = RequestContent(
             channel="app", text="问一下", contact=Contact(name="某", phone="13800000001"), **request
         )
-        said = RequestSubmitted(
+        return RequestSubmitted(
             **self._common("request.submitted"),
             request=content,
             body_digest="0" * 64,
@@ -106,6 +106,10 @@ class Room:
             code_version=1,
             profile="zhoukou@test",
         )
+
+    def open(self, made: Decision | None = None, **request: Any) -> list[Event]:
+        """A request comes in."""
+        said = self.submission(**request)
         id_ = self._id("request.submitted")
         return open_case(
             self.occasion(f"event:{id_}", said), self.kept, id_, said, made or decision()

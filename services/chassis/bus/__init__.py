@@ -13,6 +13,7 @@ from services.chassis.bus.broker import (
 from services.chassis.bus.consumer import Consumer, Handler, subscribe_batch
 from services.chassis.bus.publisher import BusUnavailable, Publisher, RecordTooLarge
 from services.chassis.bus.records import Outgoing, Record, repaired_headers
+from services.chassis.bus.traces import has_worked_before
 from services.chassis.bus.whole_topic import WholeTopic
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "TopicMissing",
     "WholeTopic",
     "bus_trouble",
+    "has_worked_before",
     "make_broker",
     "repaired_headers",
     "start_when_available",

@@ -19,6 +19,7 @@ from services.chassis import metrics
 from services.chassis.backoff import backoff_seconds
 from services.chassis.bus.progress import Progress
 from services.chassis.bus.records import Record, to_record
+from services.chassis.crash_points import crash_point
 from services.chassis.telemetry import error_fields
 
 HANDLER_TIMEOUT_SECONDS = 120.0
@@ -126,6 +127,7 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 -- any failure gives the batch back
             await self._give_back(records, error)
             raise NackMessage from None
+        crash_point("batch.handled")
         took = self.progress.finish(len(records))
         metrics.BATCH_SECONDS.labels(self.group_id).observe(took)
         metrics.RECORDS_HANDLED.labels(self.group_id).inc(len(records))

@@ -11,9 +11,11 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faststream.exceptions import IncorrectState
 from faststream.kafka import KafkaBroker
 
+from contracts.envelope import TICK_KEY
 from services.chassis import metrics
 from services.chassis.bus.broker import TopicMissing
 from services.chassis.bus.records import Outgoing
+from services.chassis.crash_points import crash_point
 
 log = structlog.get_logger()
 
@@ -75,6 +77,8 @@ class Publisher:
             )
             for record in outgoing
         ]
+        if len(outgoing) > 1 and outgoing[0].key != TICK_KEY:
+            acknowledgements[0].add_done_callback(lambda _: crash_point("bus.acknowledged_first"))
         await asyncio.gather(*acknowledgements)
 
     def _producer(self) -> AIOKafkaProducer:

@@ -112,7 +112,10 @@ def plan_handoff(
     url: str,
     give_up_at: datetime,
 ) -> None:
-    """Plan to post a hand-off, or news of it, to the department's server."""
+    """Plan to post a hand-off, or news of it, to the department's server.
+
+    What is posted of an erased case holds nothing personal, so it need not be redacted itself.
+    """
     document = feed_document(handoff).model_dump_json(exclude_none=True)
     _record(
         kept,
@@ -126,6 +129,7 @@ def plan_handoff(
         order=handoff.document.seq,
         give_up_at=give_up_at,
         handoff_id=handoff.document.document_id,
+        holds_nothing_personal=handoff.is_erased,
     )
 
 

@@ -46,8 +46,8 @@ def feed_document(kept: Kept[HandoffDocument]) -> FeedHandoff:
         region=order.region,
         text=request.text,
         location=request.location,
-        contact=None if order.confidential else request.contact,
-        on_behalf_of=None if order.confidential else request.on_behalf_of,
+        contact=None if order.confidential or kept.is_erased else request.contact,
+        on_behalf_of=None if order.confidential or kept.is_erased else request.on_behalf_of,
         supplements=tuple(
             text for text in (*order.supplements, *handoff.supplements) if text is not None
         ),
@@ -61,6 +61,7 @@ def feed_document(kept: Kept[HandoffDocument]) -> FeedHandoff:
         returned_by=order.returned_by,
         unit=handoff.unit,
         refusal=handoff.refusal,
+        erased=kept.is_erased,
     )
 
 

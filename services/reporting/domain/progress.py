@@ -38,11 +38,15 @@ _NOWHERE = Reached()
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the partitions of one number are applied, by topic."""
+    """How far the partitions of one number are applied, by topic.
+
+    `is_closed`: nothing more may be applied, since another generation is about to take over.
+    """
 
     partition: int
     version: int
     reached: Mapping[str, Reached]
+    is_closed: bool = False
 
     def offset(self, topic: str) -> int:
         """Return the first offset that is not applied yet."""

@@ -22,6 +22,7 @@ from contracts.triage import (
     InquiryOpened,
     SupervisionOrdered,
     SupervisionReplied,
+    WishDeclined,
     WithdrawalEnded,
 )
 from contracts.vocabulary import (
@@ -42,7 +43,7 @@ from services.triage.domain.answers import accept_result
 from services.triage.domain.occasion import NotPossible, Occasion, citizens_clocks, clock, running
 from services.triage.domain.opening import tasks_for
 from services.triage.domain.orders import hand_off
-from services.triage.domain.rounds import after_word, close, finish
+from services.triage.domain.rounds import after_word, close, erase, finish
 from services.triage.domain.wishes import withdraw
 
 Act = Callable[[Occasion, Kept[CaseDocument]], list[Event]]
@@ -355,6 +356,24 @@ def decide_withdrawal(
     ]
 
 
+def decide_erasure(
+    occasion: Occasion, kept: Kept[CaseDocument], person: str, accepted: bool
+) -> list[Event]:
+    """清除个人信息: whether what is personal goes now, from a case that is still handled."""
+    case = kept.document
+    asked = [task for task in case.tasks.values() if task.kind == TaskKind.ERASURE]
+    if not asked:
+        raise NotPossible("没有人申请清除这件的个人信息")
+    if accepted:
+        return [erase(occasion, kept, f"desk:{person}")]
+    return [
+        occasion.record(
+            kept, WishDeclined, wish=task.wish or "", ground="handled", settles=(task.task_id,)
+        )
+        for task in asked
+    ]
+
+
 def accept_hollow(
     occasion: Occasion, kept: Kept[CaseDocument], person: str, result: Result
 ) -> list[Event]:
@@ -397,7 +416,7 @@ def visit(
     if rating is not None:
         events += after_word(occasion, kept, rating, by_person=True)
     elif is_last:
-        events.append(close(occasion, kept, "not_reached"))
+        events += close(occasion, kept, "not_reached")
     return events
 
 
@@ -463,7 +482,7 @@ def settle(
     events = [occasion.record(kept, DeskSettled, person=person, note=note, settles=(task_id,))]
     was_the_last = not case.tasks_of(TaskKind.DISSATISFIED, TaskKind.VISIT)
     if task.kind == TaskKind.DISSATISFIED and case.phase == Phase.FINISHED and was_the_last:
-        events.append(close(occasion, kept, "rated"))
+        events += close(occasion, kept, "rated")
     if case.phase == Phase.OPEN and not case.tasks_of() and case.membership is None:
         raise NotPossible("这样这件就没有人管了，请答复或交办")
     return events
@@ -477,7 +496,6 @@ _SETTLED_BY_WORD = frozenset(
         TaskKind.OVERDUE,
         TaskKind.QUESTION,
         TaskKind.INQUIRY,
-        TaskKind.ERASURE,
         TaskKind.UNDELIVERABLE,
     }
 )

@@ -4,7 +4,7 @@ from contracts.envelope import Event
 from contracts.lifecycle import CaseDocument
 from contracts.profile import Profile, TierCode
 from contracts.requests import RequestSubmitted
-from contracts.triage import CaseConflicted, CaseOpened
+from contracts.triage import CaseConflicted, CaseOpened, WishDeclined
 from contracts.vocabulary import (
     DecidedBy,
     Decision,
@@ -62,7 +62,10 @@ def conflict(
     submission_id: str,
     submitted: RequestSubmitted,
 ) -> list[Event]:
-    """Another content came under a number that is open: a person decides what it is."""
+    """Another content came under a number that is open: a person decides what it is. Of an erased
+    case nothing is left to compare it with, or to show."""
+    if kept.document.erased:
+        return [occasion.record(kept, WishDeclined, wish=submission_id, ground="erased")]
     task = occasion.task(kept.document.case_no, TaskKind.CONFLICT, wish=submission_id)
     return [
         occasion.record(

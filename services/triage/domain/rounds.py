@@ -4,6 +4,7 @@ from contracts.envelope import Event
 from contracts.lifecycle import CaseDocument, Phase
 from contracts.triage import (
     CaseClosed,
+    CaseErased,
     CaseEscalated,
     CaseFinished,
     CaseLeftGroup,
@@ -58,7 +59,7 @@ def finish(occasion: Occasion, kept: Kept[CaseDocument], told: str) -> list[Even
         )
     ]
     if ends_here:
-        events.append(close(occasion, kept, outcome.kind.value))
+        events += close(occasion, kept, outcome.kind.value)
     else:
         rated = [mark.rating for mark in case.marks if mark.round == case.round]
         if rated:
@@ -97,15 +98,28 @@ def after_word(
         ]
     if case.tier == Tier.RED and not by_person:
         return []
-    return [close(occasion, kept, "visited" if by_person else "rated")]
+    return close(occasion, kept, "visited" if by_person else "rated")
 
 
-def close(occasion: Occasion, kept: Kept[CaseDocument], ground: str) -> Event:
-    """归档. No task and no clock outlives it."""
+def close(occasion: Occasion, kept: Kept[CaseDocument], ground: str) -> list[Event]:
+    """归档. No task and no clock outlives it, and an erasure that was asked for is done."""
     case = kept.document
-    return occasion.record(
-        kept, CaseClosed, ground=ground, settles=case.tasks_of(), clears=running(case)
-    )
+    events = [
+        occasion.record(
+            kept, CaseClosed, ground=ground, settles=case.tasks_of(), clears=running(case)
+        )
+    ]
+    asked = [task.wish for task in case.tasks.values() if task.kind == TaskKind.ERASURE]
+    if asked:
+        events.append(erase(occasion, kept, f"wish:{asked[0]}"))
+    return events
+
+
+def erase(occasion: Occasion, kept: Kept[CaseDocument], by: str) -> Event:
+    """清除个人信息: from here on nothing personal is recorded of the case. `by` says who asked for
+    it: `channel:` or `operator:` and the name, `desk:` who decided, `wish:` the event that did."""
+    settles = kept.document.tasks_of(TaskKind.ERASURE)
+    return occasion.record(kept, CaseErased, by=by, settles=settles)
 
 
 def reopen(occasion: Occasion, kept: Kept[CaseDocument], ground: str) -> list[Event]:

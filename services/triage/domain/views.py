@@ -5,7 +5,9 @@ from typing import Any
 
 from contracts.ids import spoken
 from contracts.lifecycle import CaseDocument, deadline_name
-from contracts.vocabulary import DeadlineKind
+from contracts.vocabulary import DeadlineKind, without_personal
+
+ERASED_SAYS = "已清除个人信息"
 
 
 def view_of(case: CaseDocument) -> str:
@@ -26,7 +28,10 @@ def view_of(case: CaseDocument) -> str:
 
 
 def shown(case: CaseDocument) -> dict[str, Any]:
-    """Return a case as the desk sees it. Holds personal data: for the desk's eyes alone."""
+    """Return a case as the desk sees it. Holds personal data: for the desk's eyes alone.
+
+    Of an erased case nothing personal is shown, whatever the document in hand still holds.
+    """
     told = case.deadlines.get(deadline_name(DeadlineKind.TOLD))
     return {
         "case_no": case.case_no,
@@ -37,11 +42,17 @@ def shown(case: CaseDocument) -> dict[str, Any]:
         "round": case.round,
         "tier": case.tier,
         "decision": case.decision.model_dump(mode="json") if case.decision else None,
-        "request": case.request.model_dump(mode="json") if case.request else None,
-        "supplements": case.supplements,
+        "request": (
+            case.request.model_dump(mode="json") if case.request and not case.erased else None
+        ),
+        "erased": ERASED_SAYS if case.erased else None,
+        "supplements": [] if case.erased else case.supplements,
         "accepted_at": case.accepted_at,
         "told_due_at": told.due_at if told else None,
-        "tasks": [task.model_dump(mode="json") for task in case.tasks.values()],
+        "tasks": [
+            (without_personal(task) if case.erased else task).model_dump(mode="json")
+            for task in case.tasks.values()
+        ],
         "orders": [
             {
                 "handoff_id": order.handoff_id,
@@ -59,9 +70,9 @@ def shown(case: CaseDocument) -> dict[str, Any]:
                 "inquiry_id": inquiry.inquiry_id,
                 "asked": inquiry.asked,
                 "opened_at": inquiry.opened_at,
-                "confirmed_by": inquiry.confirmed_by,
+                "confirmed_by": None if case.erased else inquiry.confirmed_by,
                 "confirmed_at": inquiry.confirmed_at,
-                "text": inquiry.text,
+                "text": None if case.erased else inquiry.text,
             }
             for inquiry in case.inquiries.values()
         ],

@@ -21,8 +21,10 @@ from contracts.triage import (
 from contracts.vocabulary import DeskTask, TaskKind, Tier
 from services.chassis.kept import Kept
 from services.triage.domain.occasion import Occasion, running
-from services.triage.domain.rounds import rate
+from services.triage.domain.rounds import erase, rate
 
+BY_OPERATOR = "operator:"
+"""Begins what intake writes of an operator who asked for an erasure."""
 _WORKING = (Phase.OPEN, Phase.ORDERED)
 _STILL_RATABLE = ("no_answer", "not_reached", "visited")
 
@@ -39,8 +41,7 @@ def answer_wish(
         case RatingGiven():
             return rating(occasion, kept, wish, said)
         case ErasureRequested():
-            task = occasion.task(kept.document.case_no, TaskKind.ERASURE, wish=wish)
-            return [occasion.record(kept, DeskAsked, opens=(task,))]
+            return erasure(occasion, kept, wish, said.by)
         case _:
             return []
 
@@ -50,6 +51,8 @@ def supplement(
 ) -> list[Event]:
     """Take an addition in; every open order gets it, and the desk sees what it changes."""
     case = kept.document
+    if case.erased:
+        return [occasion.record(kept, WishDeclined, wish=wish, ground="erased")]
     if case.phase == Phase.CLOSED:
         return [occasion.record(kept, WishDeclined, wish=wish, ground="closed")]
     tasks: list[DeskTask] = []
@@ -70,6 +73,18 @@ def supplement(
             settles=case.tasks_of(TaskKind.QUESTION),
         )
     ]
+
+
+def erasure(occasion: Occasion, kept: Kept[CaseDocument], wish: str, by: str) -> list[Event]:
+    """Erase at once what the operator asks for, and what is over; else a person looks first,
+    since whoever handles an open case needs to know whom it is about."""
+    case = kept.document
+    if case.erased:
+        return [occasion.record(kept, WishDeclined, wish=wish, ground="erased")]
+    if by.startswith(BY_OPERATOR) or case.phase == Phase.CLOSED:
+        return [erase(occasion, kept, by)]
+    task = occasion.task(case.case_no, TaskKind.ERASURE, wish=wish)
+    return [occasion.record(kept, DeskAsked, opens=(task,))]
 
 
 def withdrawal(occasion: Occasion, kept: Kept[CaseDocument], wish: str) -> list[Event]:

@@ -1,0 +1,1 @@
+"""The log as files: `jieyou export` and `jieyou import`."""

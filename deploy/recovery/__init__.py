@@ -1,0 +1,1 @@
+"""What an operator does when something is lost: rebuilding, restoring, moving."""

@@ -1,0 +1,1 @@
+"""Killing a process between every two of its steps, and looking at what comes of it."""
