@@ -58,6 +58,7 @@ class Restoring:
             self._upto[place] = min(end, handled.offsets.get(at, 0)) if is_bounded else end
         for number in range(CASE_PARTITIONS):
             await self._partition(number)
+        self._move(0)
         values = await lasting(self._policies)
         if not self.outcome.is_dry_run:
             self.outcome.policies = await lasting(lambda: source.keep_policies(values))

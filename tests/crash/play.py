@@ -174,8 +174,10 @@ class Play:
             self.check_left(point, doing)
 
     def killed_itself(self, service: str) -> None:
-        """The service has ended by SIGKILL, at its point."""
+        """The service has ended by SIGKILL, at its point, as it had said that it might."""
         assert self.stand.end_of(service) == -SIGKILL
+        log = (self.stand.folder.logs / f"{service}.log").read_text("utf-8")
+        assert "kills itself at a crash point" in log
 
     def check_left(self, point: str, doing: Doing) -> None:
         """Assert that what the dead process left is what the point's name says."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from contracts.dead_letters import DeadLetter, Origin
 from contracts.envelope import TICK_KEY, parse
 from contracts.lifecycle import state_of
+from contracts.requests import RequestSubmitted
 from contracts.topics import (
     HANDLING,
     REQUESTS,
@@ -35,11 +36,15 @@ from contracts.topics import (
 from deploy.log_archive.errors import ArchiveError
 from deploy.log_archive.exporting import Progress, export_log, extent_of
 from deploy.log_archive.importing import import_log
+from deploy.log_archive.lines import Line
 from deploy.log_archive.manifest import FILE, MARK_GROUP, read_manifest
+from deploy.log_archive.submissions import Submissions
 from deploy.topics import ensure_topics
 from services.chassis.batches import outgoing
 from services.chassis.bus import Outgoing
 from services.chassis.kept import Kept
+from services.chassis.store import Store
+from services.intake.store import Records
 from services.notify.work import feed_record
 from tests.contract.acts import submit
 from tests.contract.histories import DEPARTMENTS, MARKER, History, case_number
@@ -214,6 +219,7 @@ ODD = [
     Outgoing(TRIAGE, b"k", b"", partition=4),
     Outgoing(HANDLING, TICK_KEY, b"{}", partition=5),
 ]
+ODD_LINE = Line(99, WRITTEN_MS, b"k", (("ce_type", b"jieyou.request.submitted"),), b"{")
 
 
 @pytest.fixture(scope="module")
@@ -538,3 +544,38 @@ async def test_an_export_only_goes_into_an_empty_folder_and_a_dry_run_makes_none
     with pytest.raises(ArchiveError, match=r"has no topic feed\.nobody"):
         await export_log(broker, tmp_path / "new", all_topics(["nobody"]), profile="zhoukou")
     assert not (tmp_path / "new").exists()
+
+
+async def test_intake_knows_the_requests_of_the_log_by_the_first_of_each_case(
+    mongo_url: str, unique_name: Callable[[str], str]
+) -> None:
+    submitted = [history.events[0] for history in HISTORIES]
+    second = replace(submitted[0], id=submitted[1].id)
+    lines = [
+        Line(
+            offset,
+            WRITTEN_MS,
+            event.key,
+            tuple((name, text.encode()) for name, text in event.headers().items()),
+            event.encoded,
+        )
+        for offset, event in enumerate([*submitted, second])
+    ]
+    database = unique_name("intake")
+    submissions = Submissions(mongo_url, database)
+    store = Store(mongo_url, database)
+    try:
+        await submissions.require_store()
+        assert await submissions.keep([*lines, ODD_LINE]) == len(HISTORIES)
+        assert await submissions.keep(lines) == 0
+        found = await Records(store).find(history.case_no for history in HISTORIES)
+    finally:
+        submissions.close()
+        store.close()
+    assert {one.id: one.event.encoded for one in found} == {
+        history.case_no: event.encoded for history, event in zip(HISTORIES, submitted, strict=True)
+    }
+    for one in found:
+        assert isinstance(one.event.data, RequestSubmitted)
+        assert one.digest == one.event.data.body_digest
+        assert one.channel == one.event.data.request.channel

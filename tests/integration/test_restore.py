@@ -34,7 +34,7 @@ from tests.integration.restore_town import (
     town,
 )
 from tests.notify_story import CaseStory
-from tests.servers import own as servers
+from tests.servers.own import own_kafka
 
 OF_CASES = ("cases", "groups", "handoffs", "deliveries", "parked")
 NOT_RESTORED = frozenset({"leased_by", "last_failure", "fanned_out", "since"})
@@ -44,17 +44,17 @@ OF_AN_ATTEMPT = frozenset({"attempts", "next_due"})
 
 
 @pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def empty_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker whose topics nobody else writes to: a topic is restored whole."""
-    with servers.own_kafka(tmp_path_factory.mktemp("restore-kafka")) as url:
+    with own_kafka(tmp_path_factory.mktemp("restore-kafka")) as url:
         yield url
 
 
 @pytest_asyncio.fixture
 async def place(
-    own_kafka: str, mongo_url: str, tmp_path: Path, unique_name: Callable[[str], str]
+    empty_kafka: str, mongo_url: str, tmp_path: Path, unique_name: Callable[[str], str]
 ) -> AsyncIterator[Town]:
-    async with town(own_kafka, mongo_url, tmp_path, unique_name("r")) as made:
+    async with town(empty_kafka, mongo_url, tmp_path, unique_name("r")) as made:
         yield made
 
 
