@@ -37,6 +37,9 @@ KILLED_SERVICE = {
 LOST_DATABASE = {Fault.LOSE_TRIAGE: "triage", Fault.LOSE_NOTIFY: "notify"}
 
 
+_OF_ONE_SERVICE = (*KILLED_SERVICE, Fault.CUT, Fault.SLOW)
+
+
 @dataclass(frozen=True, slots=True)
 class Strike:
     """One fault at one target: a service, the number of a broker, or nothing."""
@@ -65,6 +68,8 @@ class Options:
     cut_s: float = 30.0
     pause_s: tuple[float, float] = (1.0, 5.0)
     """Between two faults, at random between the two."""
+    at_once: int = 4
+    """How many services are struck at about the same time."""
     poison_share: float = 0.01
     drain_s: float = 1_800.0
     """How long the platform may take afterwards to finish what it has; it ends earlier when
@@ -83,6 +88,7 @@ class Options:
             store_kills=1,
             cut_s=4.0,
             pause_s=(0.2, 0.8),
+            at_once=1,
             poison_share=0.1,
             drain_s=60.0,
             only=only or (*KILLED_SERVICE, Fault.KILL_BROKER, Fault.KILL_STORE),
@@ -104,6 +110,27 @@ def strikes(options: Options) -> list[Strike]:
         chosen = [one for one in chosen if one.fault in options.only]
     random.Random(options.seed).shuffle(chosen)
     return chosen
+
+
+def waves(options: Options) -> list[list[Strike]]:
+    """The same faults as they are struck: those of different services at about the same time,
+    what strikes all of them (broker, store, disk, the number of instances) alone."""
+    found: list[list[Strike]] = []
+    for one in strikes(options):
+        place = next((wave for wave in found if _takes(wave, one, options.at_once)), None)
+        if place is None:
+            found.append([one])
+        else:
+            place.append(one)
+    return found
+
+
+def _takes(wave: Sequence[Strike], one: Strike, at_once: int) -> bool:
+    return (
+        len(wave) < at_once
+        and all(other.fault in _OF_ONE_SERVICE for other in (*wave, one))
+        and all(other.target != one.target for other in wave)
+    )
 
 
 def _broker_kills(options: Options) -> list[Strike]:

@@ -24,7 +24,7 @@ from tests.chaos.crowd import CHANNEL, Crowd
 from tests.chaos.disk import own_disk
 from tests.chaos.faults import Striker, Struck
 from tests.chaos.load import Load
-from tests.chaos.plan import Fault, Options, strikes
+from tests.chaos.plan import Fault, Options, Strike, strikes, waves
 from tests.chaos.poison import Poisoner
 from tests.chaos.stage import PROFILE, Doors, Stage, planned
 from tests.chaos.watch import Watch
@@ -166,15 +166,19 @@ async def _warm(load: Load) -> None:
 
 async def _strike(options: Options, striker: Striker, say: Say) -> list[Struck]:
     chance = random.Random(f"{options.seed}/pauses")
-    planned_ = strikes(options)
+    planned_ = waves(options)
     struck: list[Struck] = []
-    for number, one in enumerate(planned_, start=1):
+
+    async def one_of(wave: int, one: Strike) -> None:
         await asyncio.sleep(chance.uniform(*options.pause_s))
         done = await striker.strike(one)
         struck.append(done)
         recovery = "not recovered" if done.recovery_s is None else f"{done.recovery_s:.1f} s"
         said = f"{recovery} {done.note}" if done.is_done else done.note
-        say(f"[{number}/{len(planned_)}] {done.name}: {said}")
+        say(f"[{wave}/{len(planned_)}] {done.name}: {said}")
+
+    for number, wave in enumerate(planned_, start=1):
+        await asyncio.gather(*(one_of(number, one) for one in wave))
     return struck
 
 

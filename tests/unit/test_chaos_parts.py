@@ -8,7 +8,7 @@ from contracts import handling as h
 from contracts.lifecycle import state_of
 from tests.chaos import effects, http_answers, journal, recount
 from tests.chaos.check import Check
-from tests.chaos.plan import Fault, Options, strikes
+from tests.chaos.plan import SERVICES, Fault, Options, strikes, waves
 from tests.chaos.proxy import Link, Proxy
 from tests.notify_story import CaseStory
 
@@ -23,6 +23,17 @@ def test_a_seed_gives_the_same_faults_in_the_same_order_and_each_service_its_kil
         assert counts[fault] >= 10
     assert counts[Fault.KILL_BROKER] == 3
     assert set(counts) == set(Fault)
+
+
+def test_services_are_struck_together_and_what_strikes_all_of_them_alone() -> None:
+    options = Options(seed=4)
+    struck = waves(options)
+    assert sorted(map(str, strikes(options))) == sorted(str(one) for wave in struck for one in wave)
+    assert max(map(len, struck)) == options.at_once
+    for wave in struck:
+        targets = [one.target for one in wave]
+        assert len(wave) == 1 or (len(set(targets)) == len(wave) and {*targets} <= {*SERVICES})
+    assert [wave for wave in waves(Options.short(5, 1, ())) if len(wave) > 1] == []
 
 
 def test_two_orders_of_one_place_are_double_and_one_is_not() -> None:
