@@ -60,13 +60,10 @@ def _check_order(folder: Path, manifest: Manifest) -> None:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep a second import of the same folder out. Raises ArchiveError."""
-    try:
-        with (folder / FILE).open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArchiveError(f"{folder} is being imported already") from None
-            yield
-    except FileNotFoundError:
-        read_manifest(folder)
-        raise
+    read_manifest(folder)
+    with (folder / FILE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArchiveError(f"{folder} is being imported already") from None
+        yield

@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE
     try:
         text = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArchiveError(
             f"{folder} has no {FILE}: it is no export, or one that was broken off"
         ) from None

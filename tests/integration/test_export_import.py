@@ -33,6 +33,7 @@ from contracts.topics import (
     partition_for,
     replies,
 )
+from deploy.log_archive.checking import held
 from deploy.log_archive.errors import ArchiveError
 from deploy.log_archive.exporting import Progress, export_log, extent_of
 from deploy.log_archive.importing import import_log
@@ -335,6 +336,8 @@ async def test_what_is_no_whole_export_is_refused(
     await empty(broker)
     with pytest.raises(ArchiveError, match=r"has no manifest\.json"):
         await import_log(broker, tmp_path)
+    with held(exported[0]), pytest.raises(ArchiveError, match="is being imported already"):
+        await import_log(broker, exported[0])
 
     short = copy_of(exported[0], tmp_path / "short")
     (short / read_manifest(short).files[0].name).unlink()

@@ -24,6 +24,8 @@ A_PLATFORMS_DATABASE = re.compile(r"jieyou_.+")
 _TESTS_NAME = re.compile(r"test_.+|.+-[0-9a-f]{12}")
 """What `unique_name` makes, and the tests that name a database by themselves."""
 _CANNOT = 2
+_GONE_WITHIN_S = 60.0
+_LOOK_EVERY_S = 0.1
 
 
 @contextmanager
@@ -81,7 +83,11 @@ async def _delete_topics(url: str, before: set[str]) -> None:
     try:
         await admin.start()
         ours = made(A_PLATFORMS_TOPIC, before, set(await admin.list_topics()))
-        if ours:
-            await admin.delete_topics(ours)
+        if not ours:
+            return
+        await admin.delete_topics(ours)
+        async with asyncio.timeout(_GONE_WITHIN_S):
+            while set(await admin.list_topics()).intersection(ours):
+                await asyncio.sleep(_LOOK_EVERY_S)
     finally:
         await admin.close()
