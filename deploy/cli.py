@@ -27,6 +27,8 @@ COMMANDS = (
     "erase",
     "export",
     "import_",
+    "train",
+    "evaluate",
 )
 
 _INTERRUPTED = 130
@@ -69,8 +71,13 @@ def _is_expected(error: Exception) -> bool:
     from deploy.local.errors import PlatformError
     from deploy.topics import TopicsError
     from services.chassis.keys import KeyFileError
+    from services.triage.domain.linear import ModelError
+    from services.triage.learning.errors import LearningError
 
-    return isinstance(error, PlatformError | ProfileError | TopicsError | KeyFileError)
+    return isinstance(
+        error,
+        PlatformError | ProfileError | TopicsError | KeyFileError | LearningError | ModelError,
+    )
 
 
 if __name__ == "__main__":

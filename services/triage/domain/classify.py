@@ -20,7 +20,7 @@ from contracts.danger import Danger, DangerMatcher, FoundSign
 from contracts.profile import CategoryCode, Plan, Profile
 from contracts.text import normalise
 from contracts.vocabulary import Kind, Location, OnBehalfOf, Reason, Tier, TierCause
-from services.triage.domain.features import features, prepare, says_something
+from services.triage.domain.features import prepare, says_something
 from services.triage.domain.lexicon import Lexicon
 from services.triage.domain.linear import LinearModel
 from services.triage.domain.place import Place, PlaceFinder
@@ -28,7 +28,6 @@ from services.triage.domain.reasons import Reasons
 
 MODEL_FOLDER = Path(__file__).resolve().parent.parent / "model"
 
-RED_BOUND = 0.25  # a missed red costs more than a false one: far less than one half is enough
 CHOSEN = 1.2  # log-odds that the citizen's own choice adds to a category
 # Whose eyes and hands are needed on the spot (mission: dialysis, labour and infant food never).
 _ON_THE_SPOT = frozenset({"trapped", "violence", "missing", "traffic", "suicide", "fire"})
@@ -85,8 +84,16 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path, profile: Profile) -> Classifier:
-        """Read the model of `folder` (`MODEL_FOLDER` ships). Raises ModelError."""
-        return cls(profile, LinearModel.load(folder))
+        """Read the model of `folder`; what it lacks comes from the one that ships, MODEL_FOLDER.
+
+        Raises ModelError.
+        """
+        return cls(profile, LinearModel.load(folder, MODEL_FOLDER))
+
+    @property
+    def model_version(self) -> str:
+        """The version of the model, or of the models joined by `+`."""
+        return self._model.version
 
     def decide_many(self, requests: Iterable[Asked]) -> list[Classification]:
         """`decide` for a batch, in its order."""
@@ -127,11 +134,13 @@ class Classifier:
         reasons: Reasons,
     ) -> dict[str, dict[str, float]]:
         """Probabilities by task: the model's, moved by the profile's words and the choice."""
-        scores = self._model.scores(features(prepared, danger, self._model.rarity))
+        scores = self._model.scores(prepared, danger)
         categories = self._model.tasks["category"]
         # Scores are divided by the temperature later; what is added is meant as log-odds.
         unit = categories.temperature
         for code, (gain, words) in self._lexicon.speaks_for(text).items():
+            if code not in categories.labels:
+                continue
             scores[categories.first + categories.labels.index(code)] += gain * unit
             reasons.words(code, words, gain)
         if chosen in categories.labels:
@@ -207,7 +216,7 @@ class Classifier:
         if danger and danger.sure and not told:
             reasons.sure_sign(danger)
             return Tier.RED, max(red, 0.95)
-        if red >= RED_BOUND:
+        if red >= self._model.tasks["tier"].red_bound:
             return Tier.RED, red
         tier, share = _most({code: s for code, s in shares["tier"].items() if code != "red"})
         return Tier(tier), share

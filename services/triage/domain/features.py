@@ -15,13 +15,13 @@ import numpy.typing as npt
 from contracts.danger import Danger
 from contracts.text import Normalised, normalise
 
-BUCKETS = 1 << 17
 LONGEST = 3  # characters of the longest n-gram
 READ = 700  # characters looked at: the first 500 and the last 200 of a longer text
 VERSION = "features-1"
 
+BITS = 17
+BUCKETS = 1 << BITS
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(64 - 17)
 _CAUSES = (
     "medical",
     "fire",
@@ -97,19 +97,20 @@ def says_something(prepared: str) -> bool:
     return any(match.group() != first.group() for match in _WORD.finditer(prepared, first.end()))
 
 
-def grams(prepared: str) -> list[Indices]:
-    """The bucket of each n-gram by length: `grams(t)[n - 1][i]` is that of `t[i:i + n]`."""
+def grams(prepared: str, longest: int = LONGEST, bits: int = BITS) -> list[Indices]:
+    """The bucket (of 2 to the `bits`) of each n-gram by length: `[n - 1][i]` is `t[i:i + n]`'s."""
+    shift = np.uint64(64 - bits)
     codes = np.frombuffer(f" {prepared} ".encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     buckets: list[Indices] = []
     rolling = codes
-    for length in range(1, LONGEST + 1):
+    for length in range(1, longest + 1):
         if length > 1:
             if len(codes) < length:
                 break
             rolling = rolling[:-1] * _MULTIPLIER + codes[length - 1 :]
         mixed = (rolling + np.uint64(length)) * _MULTIPLIER
         mixed ^= mixed >> np.uint64(29)
-        buckets.append(((mixed * _MULTIPLIER) >> _SHIFT).astype(np.int64))
+        buckets.append(((mixed * _MULTIPLIER) >> shift).astype(np.int64))
     return buckets
 
 
@@ -129,13 +130,20 @@ def dense(prepared: str, danger: Danger | None) -> Floats:
     return values
 
 
-def features(prepared: str, danger: Danger | None, rarity: Floats) -> Features:
-    """The row of a text. `rarity` is the weight of each bucket (inverse document frequency)."""
-    columns, counts = np.unique(np.concatenate(grams(prepared)), return_counts=True)
+def weighed(buckets: Indices, rarity: Floats) -> tuple[Indices, Floats]:
+    """The different buckets, each with 1 + log of how often it stands there, times its rarity; as
+    long as 1 together."""
+    columns, counts = np.unique(buckets, return_counts=True)
     values = (1 + np.log(counts)).astype(np.float32) * rarity[columns]
     norm = float(np.sqrt(np.dot(values, values)))
     if norm > 0:
         values /= np.float32(norm)
+    return columns, values
+
+
+def features(prepared: str, danger: Danger | None, rarity: Floats) -> Features:
+    """The row of a text. `rarity` is the weight of each bucket (inverse document frequency)."""
+    columns, values = weighed(np.concatenate(grams(prepared)), rarity)
     extra = dense(prepared, danger)
     present = np.flatnonzero(extra)
     return Features(

@@ -1,0 +1,1 @@
+"""Learning: reads labelled files, trains models from them and measures what they decide."""
