@@ -6,6 +6,7 @@ bus and then closes the store. Exit codes: 0 stopped as asked, 1 ended because s
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ from services.chassis.telemetry import configure_logging, error_fields, log_unha
 _HTTP_DRAIN_SECONDS = 4
 _LOOK_EVERY_SECONDS = 5.0
 _FAILED_LOOKS = 2
+_COLLECT = (20_000, 20, 500)
+"""After how many new objects the young ones are collected; the older ones after how many times."""
 
 log = structlog.get_logger()
 
@@ -151,6 +154,7 @@ async def _serve(
         log.critical("kills itself at a crash point, for tests only", setting=armed, alarm=True)
     watch = asyncio.create_task(_watch(health, background, stop))
     alarming = asyncio.create_task(alarms.run())
+    _collect_rarely()
     try:
         await server.serve(sockets=[listener])
     except SystemExit:
@@ -165,6 +169,19 @@ async def _serve(
         return 1
     log.info("service stopped", exit_code=0)
     return 0
+
+
+def _collect_rarely() -> None:
+    """Keep Python's garbage collector off the documents in memory.
+
+    A service behind a backlog holds millions of objects that live long and form no cycles; looking
+    at all of them again and again took a tenth to a third of its time, in pauses of up to a second.
+    What the process began with is not looked at any more, young objects seldom, old ones hardly
+    ever. Reference counts free everything that is in no cycle, as before.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
 
 
 class _Stop:
