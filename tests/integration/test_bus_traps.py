@@ -65,7 +65,10 @@ class Bus:
 
     async def topic(self, partitions: int = 1, name: str | None = None) -> str:
         name = name or self.unique("topic")
-        async with self.admin() as client:
+        async with self.admin() as client, asyncio.timeout(30):
+            # A broker that was halted is no member of the cluster until it is heard of again.
+            while not (await client.describe_cluster())["brokers"]:
+                await asyncio.sleep(0.05)
             await client.create_topics([NewTopic(name, partitions, 1)])
         return name
 
