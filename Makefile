@@ -75,7 +75,9 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# A whole platform lost, moved and restarted under load, then all faults.
 chaos: setup
+	$(BIN)/python -m pytest -m long
 	$(BIN)/python -m tests.chaos
 
 bench: setup

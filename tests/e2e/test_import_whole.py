@@ -71,6 +71,7 @@ def stopped_at_the_end(*folders: PlatformFolder) -> Iterator[None]:
             control.stop(folder)
 
 
+@pytest.mark.long
 @pytest.mark.local_platform
 @pytest.mark.timeout(600)
 def test_a_platform_moves_by_export_and_import_and_goes_on(

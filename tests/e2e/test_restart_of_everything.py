@@ -132,6 +132,7 @@ async def checked(city: City, journals: Path) -> Found:
             await asyncio.sleep(0.5)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_after_kill_9_of_everything_under_load_up_carries_on_and_every_case_completes(
     tmp_path: Path,

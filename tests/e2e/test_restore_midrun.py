@@ -17,6 +17,7 @@ from tests.chaos import journal
 GIVE_UP_SECONDS = 400
 
 
+@pytest.mark.long
 @pytest.mark.local_platform
 @pytest.mark.timeout(GIVE_UP_SECONDS + 60)
 def test_a_database_lost_in_the_middle_of_a_run_costs_no_case_and_doubles_nothing(

@@ -58,7 +58,7 @@ def kafka_environment(host: str, port: int) -> dict[str, str]:
     ordinary listener the broker finds itself inside its container.
     """
     outside = {"outside": kafka.Door(_KAFKA_PORT, port)}
-    home = Path("/tmp/kafka")
+    home = Path("/var/lib/kafka/data")
     node = kafka.KafkaNode(1, _INNER_PORT, _CONTROLLER_PORT, home, doors=outside)
     settings = dict(line.split("=", 1) for line in kafka.properties(node, [node]).splitlines())
     here, told = f"OUTSIDE://{node.host}:", f"OUTSIDE://{host}:"
