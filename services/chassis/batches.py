@@ -156,5 +156,6 @@ async def _decided(
                 break
         else:
             crash_point("batch.decided")
+            before = [outgoing(event) for event in unit.pending_before()]
             await unit.save()
-            return inputs, to_publish
+            return inputs, before + to_publish

@@ -391,6 +391,17 @@ class Unit:
         else:
             await write(None)
 
+    def pending_before(self) -> list[Event]:
+        """Return what stands in these documents before their fresh events and is not known to be
+        published: whoever publishes an event publishes those before it first, so that the log has
+        no gap should the document be lost."""
+        return [
+            event
+            for _, kept in self._kept
+            if kept.fresh
+            for event in kept.events[kept.published_through : kept.stored_seq]
+        ]
+
     async def publish_pending(self, publish: Publish) -> None:
         """Publish all that is unpublished in these documents, and mark it so.
 

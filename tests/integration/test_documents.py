@@ -190,10 +190,28 @@ async def test_a_handler_that_writes_over_pending_events_leaves_them_to_the_rela
     ask(kept, "command:1")
     await saved(cases, kept, owed=False)
     ask(kept, "event:00000000-0000-0000-0000-000000000002")
-    await saved(cases, kept)
+    unit = Unit(cases.store, owed_by_offset=True)
+    unit.add(cases, kept)
+    before = unit.pending_before()
+    assert [event.data.seq for event in before] == [2], "the handler publishes it before its own"
+    await unit.save()
     bus, clock = Bus(), StoryClock(NOW + GRACE * 2)
     await relay_once(cases, bus.publish, clock)
     assert [event.data.seq for event in bus.published] == [2, 3]
+
+
+async def test_a_handler_publishes_nothing_twice_where_nothing_is_pending(
+    cases: Documents[CaseDocument],
+) -> None:
+    kept = opened(cases)
+    unit = Unit(cases.store, owed_by_offset=True)
+    unit.add(cases, kept)
+    assert unit.pending_before() == []
+    await unit.save()
+    ask(kept, "event:00000000-0000-0000-0000-000000000002")
+    unit = Unit(cases.store, owed_by_offset=True)
+    unit.add(cases, kept)
+    assert unit.pending_before() == []
 
 
 async def test_a_command_whose_publication_fails_stays_pending(
