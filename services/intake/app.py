@@ -118,6 +118,7 @@ def make_intake(
 
     async def connect_bus() -> None:
         await start_when_available(broker, settings, publishes_to=[REQUESTS])
+        ports.bus.succeeded()  # who failed before it was there need not keep others from it
         background.start("ticks", lambda: tick(publisher, REQUESTS, SystemClock()))
         background.start("rolling", lambda: roll(publisher, {dead_letters("intake"): 1}))
 
