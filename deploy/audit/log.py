@@ -4,11 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -16,12 +14,11 @@ from contracts.envelope import TICK_KEY, ContractError, Event, is_removal, parse
 from contracts.ids import parse_case_number
 from contracts.topics import CASE_TOPICS
 from deploy.local.errors import PlatformError
+from deploy.whole_log import WholeLog
 from services.chassis.bus import Record
 from services.chassis.bus.records import to_record
 
-REQUEST_TIMEOUT_MS = 20_000
-_STILL_SECONDS = 30.0
-"""A partition that gives nothing for so long, short of its end, is not readable."""
+_MOST_RECORDS = 2_000
 _COORDINATOR_WITHIN_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = 0.3
 _NEEDED = ("ce_specversion", "ce_type", "ce_id", "ce_subject")
@@ -84,57 +81,19 @@ class Handled:
 Offsets = Mapping[TopicPartition, int]
 
 
-class Log:
+class Log(WholeLog):
     """A Kafka that is read for an audit. Use it as an asynchronous context."""
 
-    def __init__(self, kafka_url: str) -> None:
-        servers = kafka_url.split(",")
-        self._url = kafka_url
-        self._admin = AIOKafkaAdminClient(
-            bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS
-        )
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-        )
-        self.partitions: dict[str, int] = {}
+    failure = AuditError
 
     async def __aenter__(self) -> Self:
         """Connect, and see which topics there are. Raises AuditError."""
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1_000):
-                await self._admin.start()
-                await self._consumer.start()
-                described = await self._admin.describe_topics()
-        except (KafkaError, TimeoutError, OSError) as error:
-            await self._close()
-            raise AuditError(
-                f"Kafka at {self._url} does not answer ({type(error).__name__})"
-            ) from error
-        self.partitions = {
-            one["topic"]: len(one["partitions"]) for one in described if one["error_code"] == 0
-        }
+        await super().__aenter__()
         missing = [topic for topic in CASE_TOPICS if topic not in self.partitions]
         if missing:
             await self._close()
-            raise AuditError(f"Kafka at {self._url} has no topic {missing[0]}: `jieyou topics`")
+            raise AuditError(f"Kafka at {self.url} has no topic {missing[0]}: `jieyou topics`")
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
-        await self._consumer.stop()
-        await self._admin.close()
 
     def topics(self, prefix: str) -> list[str]:
         """Return the topics whose names begin so."""
@@ -196,28 +155,11 @@ class Log:
             for partition, start in (starts or {}).items():
                 if partition in wanted:
                     self._consumer.seek(partition, start)
-            async for records in self._read_assigned(wanted):
-                yield records
+            async for found in self._read_assigned(wanted, _MOST_RECORDS):
+                for records in found.values():
+                    yield [to_record(one) for one in records]
         except KafkaError as error:
             raise AuditError(f"the log is not readable ({type(error).__name__})") from error
-
-    async def _read_assigned(self, ends: Offsets) -> AsyncIterator[Sequence[Record]]:
-        loop = asyncio.get_running_loop()
-        still_since = loop.time()
-        left = set(ends)
-        while left:
-            batches = await self._consumer.getmany(*left, timeout_ms=500, max_records=2_000)
-            for partition, records in batches.items():
-                still_since = loop.time()
-                before = [one for one in records if one.offset < ends[partition]]
-                if before:
-                    yield [to_record(one) for one in before]
-            for partition in list(left):
-                if await self._consumer.position(partition) >= ends[partition]:
-                    left.discard(partition)
-            if loop.time() - still_since > _STILL_SECONDS:
-                stuck = sorted(f"{p.topic}-{p.partition}" for p in left)
-                raise AuditError(f"{stuck[0]} gives nothing before its end")
 
 
 def logged(record: Record) -> Logged | None:

@@ -33,7 +33,10 @@ def audit(
     """Of JIEYOU_KAFKA_URL and JIEYOU_MONGO_URL, else of the local platform that runs."""
     import asyncio
 
-    kafka_url, mongo_url = _addresses()
+    from deploy.local import control
+    from deploy.local.folders import PlatformFolder
+
+    kafka_url, mongo_url = control.log_and_store(PlatformFolder.current())
     if case is not None:
         asyncio.run(_tell_story(kafka_url, case, as_json=as_json))
         return
@@ -48,24 +51,6 @@ def audit(
         print_audit(result, with_cases=cases)
     if not result.is_clean:
         raise typer.Exit(1)
-
-
-def _addresses() -> tuple[str, str | None]:
-    """Where log and stores are; a log alone can be audited too."""
-    import os
-
-    from deploy.local import control
-    from deploy.local.errors import PlatformError
-    from deploy.local.folders import PlatformFolder
-
-    try:
-        found = control.addresses(PlatformFolder.current())
-    except PlatformError:
-        given = os.environ.get("JIEYOU_KAFKA_URL")
-        if given:
-            return given, None
-        raise
-    return found.kafka_url, found.mongo_url
 
 
 async def _audited(kafka_url: str, mongo_url: str | None, patience_s: float) -> Audit:

@@ -32,10 +32,12 @@ def export(
 
     from contracts.profile import load_profile
     from contracts.topics import all_topics
-    from deploy.commands.log_archive import ShownProgress, addresses
+    from deploy.commands.log_archive import ShownProgress
+    from deploy.local import control
+    from deploy.local.folders import PlatformFolder
     from deploy.log_archive.exporting import export_log, extent_of
 
-    url, _ = addresses()
+    url, _ = control.log_and_store(PlatformFolder.current())
     topics = all_topics(department.code for department in load_profile(profile).departments)
     extent = asyncio.run(extent_of(url, topics))
     if dry_run:

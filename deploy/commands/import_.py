@@ -32,10 +32,12 @@ def import_(
     """Into JIEYOU_KAFKA_URL and JIEYOU_MONGO_URL, else the local platform that runs."""
     import asyncio
 
-    from deploy.commands.log_archive import ShownProgress, addresses
+    from deploy.commands.log_archive import ShownProgress
+    from deploy.local import control
+    from deploy.local.folders import PlatformFolder
     from deploy.log_archive.importing import import_log
 
-    kafka_url, mongo_url = addresses()
+    kafka_url, mongo_url = control.log_and_store(PlatformFolder.current())
     numbers = _numbers(erased) if erased is not None else frozenset()
     with ShownProgress() as progress:
         imported = asyncio.run(

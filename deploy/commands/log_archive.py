@@ -1,8 +1,7 @@
-"""What export and import share: which Kafka is meant, and progress bars on the error stream."""
+"""What export and import share: progress bars on the error stream."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -58,20 +57,3 @@ class ShownProgress:
             )
 
         return show
-
-
-def addresses() -> tuple[str, str | None]:
-    """Return Kafka and store of JIEYOU_KAFKA_URL and JIEYOU_MONGO_URL, else of the local platform;
-    with the first alone there is no store. Raises PlatformError."""
-    from deploy.local import control
-    from deploy.local.errors import PlatformError
-    from deploy.local.folders import PlatformFolder
-
-    try:
-        found = control.addresses(PlatformFolder.current())
-    except PlatformError:
-        given = os.environ.get("JIEYOU_KAFKA_URL")
-        if given:
-            return given, None
-        raise
-    return found.kafka_url, found.mongo_url

@@ -146,6 +146,19 @@ def has_own_store() -> bool:
     return _given_mongo_url() is None
 
 
+def log_and_store(folder: PlatformFolder) -> tuple[str, str | None]:
+    """Where log and store are, for what can do with the log alone: JIEYOU_KAFKA_URL without
+    JIEYOU_MONGO_URL and without a platform names no store. Raises PlatformError."""
+    try:
+        found = addresses(folder)
+    except PlatformError:
+        given = os.environ.get("JIEYOU_KAFKA_URL")
+        if given:
+            return given, None
+        raise
+    return found.kafka_url, found.mongo_url
+
+
 def _kafka_url(found: Mapping[str, str]) -> str | None:
     """Return the addresses of all nodes; None when there is none."""
     nodes = [address for name, address in found.items() if re.fullmatch(r"kafka(-\d)?", name)]

@@ -4,24 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from deploy.log_archive.errors import ArchiveError
 from deploy.log_archive.lines import Line
+from deploy.whole_log import TIMEOUT_MS, WholeLog
 
-TIMEOUT_MS = 20_000
 _AGAIN_SECONDS = 0.3
-_STILL_SECONDS = 30.0
-_POLL_MS = 500
 _MOST_RECORDS = 5_000
-_FETCH_BYTES = 4 * 1024 * 1024
 _SET_ON_TOPIC = 1
 """Kafka's code for a setting of the topic itself, not a default."""
 
@@ -29,50 +24,10 @@ T = TypeVar("T")
 Places = Mapping[TopicPartition, int]
 
 
-class Cluster:
+class Cluster(WholeLog):
     """Use it as an asynchronous context. Everything raises ArchiveError in one line."""
 
-    def __init__(self, kafka_url: str) -> None:
-        self.url = kafka_url
-        self.partitions: dict[str, int] = {}
-        servers = kafka_url.split(",")
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=TIMEOUT_MS)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=TIMEOUT_MS,
-            max_partition_fetch_bytes=_FETCH_BYTES,
-        )
-
-    async def __aenter__(self) -> Self:
-        """Connect, and see which topics there are."""
-        try:
-            async with asyncio.timeout(TIMEOUT_MS / 1_000):
-                await self._admin.start()
-                await self._consumer.start()
-                described = await self._admin.describe_topics()
-        except (KafkaError, TimeoutError, OSError) as error:
-            await self._close()
-            raise ArchiveError(
-                f"Kafka at {self.url} does not answer ({type(error).__name__})"
-            ) from error
-        self.partitions = {
-            one["topic"]: len(one["partitions"]) for one in described if one["error_code"] == 0
-        }
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
-        await self._consumer.stop()
-        await self._admin.close()
+    failure = ArchiveError
 
     def places(self, topics: Iterable[str]) -> list[TopicPartition]:
         """Return all partitions of some topics."""
@@ -177,39 +132,15 @@ class Cluster:
         """Yield what stands before the ends, from the beginning or, all of them, from `starts`, in
         the order of each partition."""
         first = starts if starts is not None else await self.beginnings(list(ends))
-        left = {place for place, end in ends.items() if end > first[place]}
-        if not left:
+        wanted = {place: end for place, end in ends.items() if end > first[place]}
+        if not wanted:
             return
-        self._consumer.assign(list(left))
+        self._consumer.assign(list(wanted))
         async with _named("the log"):
-            for place in left:
+            for place in wanted:
                 self._consumer.seek(place, first[place])
-            async for found in self._read_assigned(ends, left):
-                yield found
-
-    async def _read_assigned(
-        self, ends: Places, left: set[TopicPartition]
-    ) -> AsyncIterator[Mapping[TopicPartition, list[Line]]]:
-        still_since = time.monotonic()
-        while left:
-            batches = await self._consumer.getmany(
-                *left, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
-            )
-            if batches:
-                still_since = time.monotonic()
-            found = {
-                place: [Line.of(one) for one in records if one.offset < ends[place]]
-                for place, records in batches.items()
-            }
-            if found := {place: lines for place, lines in found.items() if lines}:
-                yield found
-            for place in list(left):
-                if await self._consumer.position(place) >= ends[place]:
-                    left.discard(place)
-                    self._consumer.pause(place)
-            if time.monotonic() - still_since > _STILL_SECONDS:
-                stuck = min(f"{place.topic}-{place.partition}" for place in left)
-                raise ArchiveError(f"{stuck} gives nothing before its end")
+            async for found in self._read_assigned(wanted, _MOST_RECORDS):
+                yield {place: [*map(Line.of, records)] for place, records in found.items()}
 
 
 async def _tried(what: str, ask: Callable[[], Awaitable[T]]) -> T:
