@@ -13,6 +13,7 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+import structlog
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -27,6 +28,8 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
+
+log = structlog.get_logger()
 
 Fields: TypeAlias = dict[str, Any]
 Collection: TypeAlias = AsyncIOMotorCollection[Fields]
@@ -237,11 +240,12 @@ async def store_trouble(store: Store) -> str | None:
 
 
 async def prepare_when_available(prepare: Callable[[], Awaitable[None]]) -> None:
-    """Create indexes as soon as the store answers; wait till then."""
+    """Create indexes as soon as the store answers, which may start later than this process."""
     while True:
         try:
             await prepare()
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            log.warning("store not available yet", reason=str(error))
             await asyncio.sleep(1)
         else:
             return

@@ -31,7 +31,7 @@ from services.chassis.http import Health, Problem, make_app
 from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
 from services.chassis.settings import PREFIX, load, refuse
-from services.chassis.store import Store, StoreUnavailable
+from services.chassis.store import Store, StoreUnavailable, store_trouble
 from services.chassis.ticker import roll, tick
 from services.intake import api, catalogue, erasing, metrics
 from services.intake.guards import ChannelGuard, CodeGuard
@@ -168,17 +168,12 @@ def make_intake(
 
 
 def _health(broker: KafkaBroker, store: Store, ports: Ports) -> Health:
-    async def store_trouble() -> str | None:
-        try:
-            await store.ping()
-        except StoreUnavailable as error:
-            return str(error)
-        return None
-
     async def trouble() -> str | None:
         """Ready as long as one of bus and spool takes requests: taken out of service for a bus
         that is away, nobody would reach the spool that is there for it."""
-        bus, records = await asyncio.gather(bus_trouble(broker, _PING_SECONDS), store_trouble())
+        bus, records = await asyncio.gather(
+            bus_trouble(broker, _PING_SECONDS), store_trouble(store)
+        )
         if bus is None:
             return None
         if ports.spool_is_full:

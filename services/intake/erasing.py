@@ -5,11 +5,8 @@ they hold of the person goes. Until a record is redacted in the store the set of
 keeps it from the bus.
 """
 
-import asyncio
 from collections.abc import Container, Iterable, Sequence
 from typing import Protocol
-
-import structlog
 
 from contracts.envelope import TYPE_PREFIX, ContractError, Event, parse
 from contracts.requests import ErasureRequested
@@ -17,12 +14,9 @@ from contracts.triage import CaseErased
 from services.chassis.batches import PutAside
 from services.chassis.bus import Record
 from services.chassis.erasure import ErasedCases
-from services.chassis.store import StoreUnavailable
+from services.chassis.store import prepare_when_available
 
 _CASE_ERASED = TYPE_PREFIX + CaseErased.type
-_STORE_WAIT_SECONDS = 1.0
-
-log = structlog.get_logger()
 
 
 class NotesErased(Protocol):
@@ -57,14 +51,7 @@ class Listener:
 
 async def keep_known(erased: ErasedCases) -> None:
     """Know the erased cases, for ever; the store may start later than this process."""
-    while True:
-        try:
-            await erased.prepare()
-        except StoreUnavailable as error:
-            log.warning("erased cases not known yet", reason=str(error))
-            await asyncio.sleep(_STORE_WAIT_SECONDS)
-        else:
-            break
+    await prepare_when_available(erased.prepare)
     await erased.keep_fresh()
 
 

@@ -76,22 +76,27 @@ class Ports:
     is_registered: bool = False
 
     @property
+    def spooled(self) -> int:
+        """How many records wait, here and in other processes."""
+        return self.ledger.waiting + self.elsewhere
+
+    @property
     def spool_is_full(self) -> bool:
         """Whether no more records may wait: there are too many, or one waits too long already for
         a promise that each is seen to."""
         return (
-            self.ledger.waiting + self.elsewhere >= self.spool_limit
+            self.spooled >= self.spool_limit
             or self.ledger.oldest_seconds > self.spool_limit_seconds
         )
 
     @property
     def spool_note(self) -> str | None:
         """What waits in the spool, for readiness; None for nothing."""
-        waiting = self.ledger.waiting + self.elsewhere
-        if not waiting:
+        if not self.spooled:
             return None
         seconds = self.ledger.oldest_seconds
-        return f"{waiting} of {self.spool_limit} records wait for the bus, up to {seconds:.0f} s"
+        limit = self.spool_limit
+        return f"{self.spooled} of {limit} records wait for the bus, up to {seconds:.0f} s"
 
 
 class KeyReused(Problem):

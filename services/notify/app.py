@@ -1,6 +1,5 @@
 """The composition root of notify: the one place where bus, store, HTTP and handlers meet."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +34,12 @@ from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
 from services.chassis.relay import relay
 from services.chassis.settings import PREFIX, load, refuse
-from services.chassis.store import Store, StoreUnavailable
+from services.chassis.store import (
+    Store,
+    StoreUnavailable,
+    prepare_when_available,
+    store_trouble,
+)
 from services.chassis.sweeper import TrustedClock, sweep
 from services.chassis.ticker import roll, tick
 from services.notify.api import Api
@@ -59,7 +63,6 @@ log = structlog.get_logger()
 GROUP = "notify"
 DATABASE = "jieyou_notify"
 _BROKER_STOP_SECONDS = 8.0
-_STORE_WAIT_SECONDS = 1.0
 _RETRY_AFTER_SECONDS = 5
 
 
@@ -127,7 +130,7 @@ def make_notify(
 
     async def start() -> None:
         """Take the work up once the indexes stand and the bus is there."""
-        await _prepared(documents)
+        await prepare_when_available(documents.prepare)
         await fence.opened(partial(has_worked_before, settings, group, HANDLING))
         background.start("fence", fence.watch)
         feeds = [feed(code) for code in departments.codes if departments.takes_feed(code)]
@@ -167,33 +170,11 @@ def make_notify(
     return Notify(app, health, background, documents, sender)
 
 
-async def _prepared(documents: NotifyStore) -> None:
-    """Return when the store has its indexes; it may start later than this process."""
-    while True:
-        try:
-            await documents.prepare()
-        except StoreUnavailable as error:
-            log.warning("store not available yet", reason=str(error))
-            await asyncio.sleep(_STORE_WAIT_SECONDS)
-        else:
-            return
-
-
 def _health(broker: KafkaBroker, consumer: Consumer, store: Store) -> Health:
-    async def bus() -> str | None:
-        return await bus_trouble(broker)
-
-    async def store_trouble() -> str | None:
-        try:
-            await store.ping()
-        except StoreUnavailable as error:
-            return str(error)
-        return None
-
     health = Health()
     health.must_live("consumer", consumer.trouble)
-    health.must_be_ready("bus", bus)
-    health.must_be_ready("store", store_trouble)
+    health.must_be_ready("bus", partial(bus_trouble, broker))
+    health.must_be_ready("store", partial(store_trouble, store))
     health.must_be_ready("handling", consumer.waiting)
     return health
 

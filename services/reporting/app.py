@@ -15,7 +15,7 @@ from services.chassis.http import Health, make_app
 from services.chassis.keys import KeyFile, KeyFileError
 from services.chassis.process import Background, run_service
 from services.chassis.settings import PREFIX, load, refuse
-from services.chassis.store import Store, StoreUnavailable
+from services.chassis.store import Store, store_trouble
 from services.chassis.ticker import roll
 from services.reporting import api
 from services.reporting.erasing import LettersOfErased
@@ -104,15 +104,6 @@ def make_reporting(
     for routes in (api.case_routes, api.figure_routes, api.operator_routes):
         app.include_router(routes(views))
     return Reporting(app, health, background)
-
-
-async def store_trouble(store: Store) -> str | None:
-    """Why the store cannot be used right now, or None; for readiness."""
-    try:
-        await store.ping()
-    except StoreUnavailable as error:
-        return str(error)
-    return None
 
 
 def main() -> int:

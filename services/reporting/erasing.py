@@ -48,9 +48,10 @@ class LettersOfErased:
         """Look once; return how many letters were taken off."""
         if not self._blocked.count("reporting"):
             return 0
-        names: set[str] = set()
+        by_letter: dict[bytes | None, frozenset[str]] = {}  # one that was taken off names nobody
         async for record in read_partition(self._kafka_url, dead_letters("reporting"), 0):
-            names |= names_in(record.value or b"")
+            by_letter[record.key] = names_in(record.value or b"")
+        names = {name for named in by_letter.values() for name in named}
         dropped = 0
         for case_no in sorted(await self._reads.ask(lambda held: _erased(held, names))):
             publish = self._publisher.publish_all
