@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from starlette.requests import Request
@@ -48,8 +47,6 @@ _STORE_PAUSE_SECONDS = 1.0
 _BUS_STOP_SECONDS = 5.0
 _PING_SECONDS = 1.0
 _PATIENT_SECONDS = 60.0
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

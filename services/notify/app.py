@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from starlette.requests import Request
@@ -57,8 +56,6 @@ from services.notify.sender import Sender
 from services.notify.settings import NotifySettings
 from services.notify.store import NotifyStore
 from services.notify.work import Place
-
-log = structlog.get_logger()
 
 GROUP = "notify"
 DATABASE = "jieyou_notify"
